@@ -1,0 +1,130 @@
+"""What a stream is, how it becomes an Avalanche benchmark, and how one is found by name.
+
+A stream is a file with one `Stream` in it. To add yours, write such a file and name it:
+
+    from cl_sr.benchmarks import CELEBA, Domain, Stream
+
+    stream = Stream("celeba-cats", "human faces, then cats", (CELEBA, Domain("cats", "cats")))
+
+    $ cl-sr run --stream ./celeba_cats.py --data celeba=/data/celeba --data cats=/data/cats
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cl_sr.data.domains import Domain
+from cl_sr.errors import InputError, nearest
+from cl_sr.plugins import load_file, shipped
+
+if TYPE_CHECKING:
+    from cl_sr.data.prepare import DomainData
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Image domains in the order in which a model meets them.
+
+    Attributes:
+        name: what `--stream` takes.
+        summary: a few words for `cl-sr list`.
+        domains: one experience each; their names differ.
+    """
+
+    name: str
+    summary: str
+    domains: tuple[Domain, ...]
+
+    def __post_init__(self) -> None:
+        names = self.domain_names
+        if not names or len(set(names)) < len(names):
+            raise InputError(f"stream {self.name!r} needs domains with different names")
+
+    @property
+    def domain_names(self) -> tuple[str, ...]:
+        return tuple(domain.name for domain in self.domains)
+
+    def benchmark(
+        self,
+        data: Mapping[str, DomainData],
+        scale: int,
+        *,
+        kernel: Any = "bicubic",
+        flip: bool = True,
+        test_images: int = 1_000_000,
+        curriculum: Sequence[tuple[str, ...]] | None = None,
+    ) -> Any:
+        """The stream as an Avalanche benchmark, with `train_stream` and `test_stream`.
+
+        Args:
+            data: the images of each domain, by name (`cl_sr.data.prepare.load_domain`).
+            scale: low resolution = high resolution / scale.
+            kernel: the low-resolution kernel, `bicubic` or `area`.
+            flip: mirror training images at random.
+            test_images: of each domain, at most.
+            curriculum: the domains of each training experience; by default one domain each.
+
+        Returns:
+            An Avalanche `CLScenario`. Samples are `(packed, domain)`, see `cl_sr.data.pairs`;
+            experiences have `domains` (their names). There is one test experience a domain.
+        """
+        from avalanche.benchmarks import benchmark_from_datasets  # 5 to 10 seconds
+        from avalanche.benchmarks.utils import DataAttribute, make_avalanche_dataset
+        from avalanche.benchmarks.utils.data_attribute import ConstantSequence
+
+        from cl_sr.data.pairs import test_pairs, training_pairs
+
+        def avalanche_dataset(pairs: Any) -> Any:
+            number = ConstantSequence(pairs.domain, len(pairs))
+            return make_avalanche_dataset(pairs, data_attributes=[DataAttribute(number, "domain")])
+
+        curriculum = curriculum or [(name,) for name in self.domain_names]
+        numbers = {name: number for number, name in enumerate(self.domain_names)}
+        train = {
+            name: avalanche_dataset(training_pairs(data[name], number, scale, kernel, flip))
+            for name, number in numbers.items()
+        }
+        test = [
+            avalanche_dataset(test_pairs(data[name], number, scale, kernel, test_images))
+            for name, number in numbers.items()
+        ]
+        joined = []
+        for names in curriculum:
+            first, *others = (train[name] for name in names)
+            for other in others:
+                first = first.concat(other)
+            joined.append(first)
+        benchmark = benchmark_from_datasets(train=joined, test=test)
+        for experience, names in zip(benchmark.train_stream, curriculum, strict=True):
+            experience.domains = names
+        for experience, name in zip(benchmark.test_stream, self.domain_names, strict=True):
+            experience.domains = (name,)
+        return benchmark
+
+
+def shipped_streams() -> dict[str, Stream]:
+    """The streams of this folder, by name."""
+    modules = shipped("cl_sr.benchmarks", Path(__file__).parent)
+    return {module.stream.name: module.stream for module in modules}
+
+
+def find_stream(name: str) -> Stream:
+    """A shipped stream by its name, or the one in a file `path.py`.
+
+    Raises:
+        InputError: no such stream; or the file has none.
+    """
+    if name.endswith(".py"):
+        stream = getattr(load_file(name), "stream", None)
+        if not isinstance(stream, Stream):
+            raise InputError(f"{name}: no `stream = Stream(...)` in this file")
+        return stream
+    streams = shipped_streams()
+    if name not in streams:
+        raise InputError(
+            f"unknown stream {name!r}: {nearest(name, streams)} (or a file: ./my_stream.py)"
+        )
+    return streams[name]

@@ -1,0 +1,91 @@
+"""`cl-sr list`: what there is to choose from. Answers without torch or Avalanche."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import click
+
+from cl_sr.errors import InputError, nearest
+
+WHAT = ("streams", "strategies", "presets", "keys")
+
+
+@click.command()
+@click.argument("what", required=False, metavar="[streams|strategies|presets|keys]")
+@click.argument("name", required=False)
+def command(what: str | None, name: str | None) -> None:
+    """List streams, strategies (with their options), presets, or all configuration keys.
+
+    \b
+    cl-sr list
+    cl-sr list strategies timestep-window
+    """
+    if what is not None and what not in WHAT:
+        raise InputError(f"nothing called {what!r} to list: {nearest(what, WHAT)}")
+    if name is not None and what != "strategies":
+        raise InputError("only strategies are shown one by one: cl-sr list strategies NAME")
+    if name is not None:
+        _strategy(name)
+        return
+    if what in (None, "streams"):
+        _streams()
+    if what in (None, "strategies"):
+        _strategies()
+    if what in (None, "presets"):
+        _presets()
+    if what == "keys":
+        _keys()
+
+
+def _section(title: str, rows: Iterable[tuple[str, str]]) -> None:
+    formatter = click.HelpFormatter(max_width=100)
+    with formatter.section(title):
+        formatter.write_dl(list(rows))
+    click.echo(formatter.getvalue())
+
+
+def _streams() -> None:
+    from cl_sr.benchmarks import shipped_streams
+
+    rows = [(name, stream.summary) for name, stream in shipped_streams().items()]
+    _section("Streams (--stream NAME, or a file: ./mine.py)", rows)
+
+
+def _strategies() -> None:
+    from cl_sr.strategies import shipped_strategies
+
+    rows = []
+    for name, cls in shipped_strategies().items():
+        options = ",".join(f"{field.name}={field.default}" for field in dataclasses.fields(cls))
+        rows.append((f"{name}:{options}" if options else name, (cls.__doc__ or "").split("\n")[0]))
+    _section("Strategies (--strategy NAME:OPTION=VALUE,...)", rows)
+
+
+def _strategy(name: str) -> None:
+    from cl_sr.strategies import shipped_strategies
+
+    strategies = shipped_strategies()
+    if name not in strategies:
+        raise InputError(f"unknown strategy {name!r}: {nearest(name, strategies)}")
+    cls = strategies[name]
+    click.echo(f"{name}: {cls.__doc__}\n")
+    rows = [
+        (f"{field.name}={field.default}", f"{field.metadata['help']} ({field.type})")
+        for field in dataclasses.fields(cls)
+    ]
+    _section("Options", rows or [("none", "")])
+
+
+def _presets() -> None:
+    from cl_sr.config import presets
+
+    _section("Presets (--preset NAME)", presets().items())
+
+
+def _keys() -> None:
+    from cl_sr.config import keys
+
+    rows = [(f"{key}={field.default}", field.description) for key, field in keys()]
+    _section("Keys (KEY=VALUE)", rows)

@@ -1,0 +1,57 @@
+"""`cl-sr`: the group of commands, and how errors in the input are told."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+import cl_sr
+from cl_sr.errors import InputError
+
+COMMANDS = {
+    "run": "Train over a stream and report what was forgotten.",
+    "report": "Show the forgetting report of a run again.",
+    "list": "List streams, strategies, presets and configuration keys.",
+}
+
+
+class Commands(click.Group):
+    """Imports a command's file when it is called, and turns `InputError` into one line."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"cl_sr.cli.{name}").command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except InputError as error:
+            raise _OneLine(str(error)) from error
+
+
+class _OneLine(click.ClickException):
+    exit_code = 2
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(cl_sr.__version__, prog_name="cl-sr")
+def main() -> None:
+    """What does a diffusion super-resolution model forget when it learns a new domain?
+
+    \b
+    See it happen in a few minutes, on images drawn by code:
+      cl-sr run --stream celeba-anime
+    On your own images, one folder a domain below DIR:
+      cl-sr run --stream celeba-anime --preset small --data DIR
+    """

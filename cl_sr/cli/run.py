@@ -1,0 +1,179 @@
+"""`cl-sr run`: the main job."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cl_sr.errors import InputError
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@click.option("--stream", metavar="NAME|FILE", help="A stream of domains; see `cl-sr list`.")
+@click.option("--preset", metavar="NAME", help="A shipped configuration (default: demo).")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A configuration file, such as RUN/config.yaml.",
+)
+@click.option(
+    "--data",
+    multiple=True,
+    metavar="DIR|DOMAIN=DIR",
+    help="Real images: DIR/<domain>/, or one domain's folder. May be repeated. "
+    "Default: $CL_SR_DATA, or stand-ins drawn by code.",
+)
+@click.option("--strategy", metavar="NAME[:KEY=VALUE,...]", help="What is done about forgetting.")
+@click.option("--seed", type=int, help="Of weights, noise and data order.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to run.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The run's folder (default: runs/...)."
+)
+@click.option("--overwrite", is_flag=True, help="Replace an earlier run in --out.")
+@click.option("--dry-run", is_flag=True, help="Check everything, show the configuration, stop.")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+def command(
+    stream: str | None,
+    preset: str | None,
+    config_file: Path | None,
+    data: tuple[str, ...],
+    strategy: str | None,
+    seed: int | None,
+    device: str | None,
+    out: Path | None,
+    overwrite: bool,
+    dry_run: bool,
+    overrides: tuple[str, ...],
+) -> None:
+    """Train SR3 over a stream of image domains and report what it forgot.
+
+    Any configuration key can be given as KEY=VALUE (`cl-sr list keys` shows them all).
+
+    \b
+    cl-sr run --stream celeba-anime
+    cl-sr run --stream celeba-anime --strategy timestep-window:start=0,stop=200
+    cl-sr run --stream celeba-df2k --preset small --data ~/images train.lr=2e-4
+    """
+    from cl_sr import config as configuration
+
+    if preset and config_file:
+        raise InputError("--preset and --config both give a whole configuration: use one")
+    if config_file:
+        values = configuration.read_yaml(config_file)
+    else:
+        values = configuration.read_preset(preset or configuration.DEFAULT_PRESET)
+    flags = {"stream": stream, "strategy": strategy, "seed": seed, "device": device}
+    values |= {key: value for key, value in flags.items() if value is not None}
+    _put_data(values, data, own=config_file is not None)
+    config = configuration.resolve(values, overrides)
+    if out is not None:
+        from cl_sr.training.run_folder import RunFolder
+
+        RunFolder.check_free(out, overwrite)
+    name = config_file.name if config_file else f"preset {preset or configuration.DEFAULT_PRESET}"
+    _run(config, name, out, overwrite, dry_run)
+
+
+def _put_data(values: dict[str, Any], data: tuple[str, ...], own: bool) -> None:
+    """Put `--data` or $CL_SR_DATA over the configuration's folders; with `own` it may have some."""
+    if not data:
+        if own or not os.environ.get("CL_SR_DATA"):
+            return
+        data = (os.environ["CL_SR_DATA"],)
+    root, folders = None, {}
+    for item in data:
+        name, equals, path = item.partition("=")
+        if equals and re.fullmatch(r"[a-z0-9-]+", name):
+            folders[name] = _absolute(path)
+        elif root is None:
+            root = _absolute(item)
+        else:
+            raise InputError(f"--data {item}: a second folder for all domains; use DOMAIN=DIR")
+    section = values.setdefault("data", {})
+    if not isinstance(section, dict):
+        raise InputError("data must hold keys and values")
+    section |= {"root": root, "folders": folders}
+
+
+def _absolute(path: str) -> str:
+    """So that config.yaml repeats the run from anywhere."""
+    if not path:
+        raise InputError("--data needs a folder: --data DIR or --data DOMAIN=DIR")
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def _run(config: Any, name: str, out: Path | None, overwrite: bool, dry_run: bool) -> None:
+    from rich.console import Console
+
+    messages, results = Console(stderr=True), Console()
+    with messages.status("starting (torch and Avalanche take some seconds)"):
+        import warnings
+
+        warnings.filterwarnings("ignore", module=r"(?!cl_sr)")
+        from cl_sr.training.run import execute, plan_run
+
+    plan = plan_run(config, lambda line: messages.print(line, highlight=False))
+    _describe(plan, name, messages)
+    if dry_run:
+        click.echo(config.to_yaml(), nl=False)
+        return
+
+    from cl_sr.reporting import write_report
+    from cl_sr.training.progress import ProgressLogger
+    from cl_sr.training.run_folder import RunFolder
+
+    folder = RunFolder.create(out or _default_folder(config), overwrite)
+    progress = ProgressLogger(messages, sum(plan.iterations), len(plan.iterations))
+    try:
+        with progress:
+            execute(plan, folder, loggers=[progress])
+    except KeyboardInterrupt:
+        write_report(folder).show(results)
+        messages.print(
+            f"Stopped by you. What there is so far, weights included, is in {folder.path}",
+            highlight=False,
+        )
+        raise SystemExit(130) from None
+    write_report(folder).show(results)
+    results.print(
+        f"Everything is in {folder.path}: report.md, curves.png, samples.png, checkpoints/",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _describe(plan: Any, name: str, messages: Any) -> None:
+    """What is about to be run, and what was odd about the data."""
+    from cl_sr.data.prepare import skipped
+
+    for data in plan.data.values():
+        copies = f", {data.duplicates} exact copies kept on one side" if data.duplicates else ""
+        messages.print(
+            f"{data.label}: {len(data.train)} training and {len(data.test)} test images{copies}",
+            highlight=False,
+        )
+        if data.unreadable:
+            messages.print(f"[yellow]{data.label}: skipped {skipped(data.unreadable)}", markup=True)
+    parameters = sum(p.numel() for p in plan.net.parameters())
+    messages.print(
+        f"{name}, strategy {plan.config.strategy}, SR3 with "
+        f"{parameters / 1e6:.1f} M parameters on {plan.device}{' in bf16' if plan.bf16 else ''}",
+        highlight=False,
+    )
+
+
+def _default_folder(config: Any) -> Path:
+    """`runs/STREAM-STRATEGY-seedN`, with a number where that is taken."""
+    stream = Path(config.stream).stem if config.stream.endswith(".py") else config.stream
+    strategy = re.sub(r"[^\w.-]+", "-", config.strategy)
+    base = Path("runs") / f"{stream}-{strategy}-seed{config.seed}"
+    path, number = base, 1
+    while path.exists():
+        number += 1
+        path = base.with_name(f"{base.name}-{number}")
+    return path

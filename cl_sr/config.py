@@ -1,0 +1,273 @@
+"""The configuration of a run: its schema, presets, overrides, and errors that help."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from cl_sr.errors import InputError, nearest
+
+PRESETS = Path(__file__).parent / "configs"
+DEFAULT_PRESET = "demo"
+
+
+def _no_truth(value: Any) -> Any:
+    """`yes` for a number is a mistake, though Python's True is 1."""
+    if isinstance(value, bool):
+        raise ValueError(f"{value} is not a number")
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_no_truth), Field(ge=0)]
+Positive = Annotated[int, BeforeValidator(_no_truth), Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """Every key is known, and none changes after the check."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class DataConfig(Section):
+    """Where images come from and how low-resolution ones are made."""
+
+    root: str | None = Field(None, description="folder with one folder a domain")
+    folders: dict[str, str] = Field({}, description="the folder of single domains")
+    size: Positive = Field(32, description="H = W of high-resolution images, pixels")
+    scale: Annotated[int, Field(ge=2)] = Field(4, description="high over low resolution")
+    kernel: Literal["bicubic", "area"] = Field("bicubic", description="low-resolution kernel")
+    flip: bool = Field(True, description="mirror training images at random")
+    split_seed: int = Field(0, description="seed of the 70/30 split")
+    standin_images: Annotated[int, Field(ge=8)] = Field(1000, description="drawn a domain")
+    memory_gb: NonNegative = Field(8.0, description="for whole images with random crops, a domain")
+
+    @model_validator(mode="after")
+    def _divides(self) -> DataConfig:
+        if self.size % self.scale:
+            raise ValueError(
+                f"data.scale={self.scale} does not divide data.size={self.size}: "
+                f"choose one of {[s for s in range(2, self.size + 1) if self.size % s == 0][:6]}"
+            )
+        if self.size < 11:
+            raise ValueError(f"data.size={self.size} is too small: SSIM needs at least 11 pixels")
+        return self
+
+
+class ModelConfig(Section):
+    """The U-Net; names and meaning as in `cl_sr.models.SR3UNet`."""
+
+    inner_channel: Positive = Field(64, description="channels at full resolution")
+    channel_mults: tuple[Positive, ...] = Field(
+        (1, 2, 4, 8, 8), description="of each resolution", min_length=1
+    )
+    attn_res: tuple[Positive, ...] = Field((16,), description="resolutions with self-attention")
+    res_blocks: Positive = Field(2, description="residual blocks a resolution")
+    norm_groups: Positive = Field(32, description="of group norm")
+    dropout: Fraction = Field(0.0, description="in the residual blocks")
+
+
+class DiffusionConfig(Section):
+    """The noise schedule and the objective."""
+
+    schedule: Literal["linear", "cosine"] = Field("linear", description="of the betas")
+    steps: Positive = Field(2000, description="T")
+    start: Annotated[float, Field(gt=0, lt=1)] = Field(1e-6, description="first beta (linear)")
+    end: Annotated[float, Field(gt=0, lt=1)] = Field(1e-2, description="last beta (linear)")
+    prediction: Literal["epsilon", "v", "x0"] = Field("epsilon", description="what the net answers")
+    target: Literal["image", "residual"] = Field("image", description="what is diffused")
+    residual_scale: Rate = Field(5.0, description="factor to about unit variance (residual)")
+    loss: Literal["l2", "l1"] = Field("l2", description="mean error")
+
+
+class TrainConfig(Section):
+    """Optimization."""
+
+    iterations: Positive | tuple[Count, ...] = Field(
+        10_000, description="of each experience: one number, or a list whose last one repeats"
+    )
+    batch_size: Positive = Field(16, description="images")
+    lr: Rate = Field(1e-4, description="learning rate of Adam")
+    ema: Fraction = Field(0.9999, description="decay of the moving average; 0: none")
+    clip: NonNegative = Field(1.0, description="largest norm of the gradient; 0: no limit")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 autocast on CUDA devices that have it"
+    )
+    workers: Count = Field(0, description="processes that load images")
+
+
+class EvalConfig(Section):
+    """Evaluation on the test images of every domain."""
+
+    every: Count = Field(1000, description="iterations; 0: only before and after experiences")
+    images: Count = Field(64, description="of each domain; 0: no evaluation at all")
+    batch_size: Positive = Field(64, description="images")
+    sampler: Literal["ancestral", "ddim"] = Field("ddim", description="see cl_sr.diffusion")
+    steps: Positive | None = Field(20, description="sampling steps; null: all T")
+    eta: NonNegative = Field(0.0, description="of ddim: 0 deterministic, 1 as ancestral")
+    seed: Count = Field(0, description="of the first image's noise; the next has the next")
+    metrics: tuple[str, ...] = Field(
+        ("psnr", "ssim"), description="psnr, ssim, and any metric of pyiqa"
+    )
+    protocol: Literal["rgb8", "y601"] = Field("rgb8", description="of PSNR and SSIM")
+    samples: Count = Field(4, description="images of each domain shown in the report")
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """`psnr,ssim,lpips` as well as a list; PSNR and SSIM are always there."""
+        names = value.split(",") if isinstance(value, str) else value
+        if not isinstance(names, list | tuple) or not all(isinstance(n, str) for n in names):
+            return value
+        return tuple(dict.fromkeys(["psnr", "ssim", *(n.strip() for n in names if n.strip())]))
+
+
+class CheckpointConfig(Section):
+    """Weights on disk; those after each experience are always kept."""
+
+    every: Count = Field(0, description="iterations between further weights; 0: none")
+
+
+class RunConfig(Section):
+    """All that defines a run."""
+
+    stream: str = Field("celeba-anime", description="a shipped stream or a file: ./mine.py")
+    strategy: str = Field("finetune", description="name:option=value,...")
+    seed: Count = Field(0, description="of weights, noise and data order")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to run")
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    diffusion: DiffusionConfig = DiffusionConfig()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+
+    def to_yaml(self) -> str:
+        """Complete, so that `cl-sr run --config` repeats the run."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def presets() -> dict[str, str]:
+    """The shipped presets, each with the first line of its comment."""
+    found = {}
+    for path in sorted(PRESETS.glob("*.yaml")):
+        first = path.read_text(encoding="utf-8").split("\n", 1)[0]
+        found[path.stem] = first.lstrip("# ").strip()
+    return found
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """A shipped preset by name."""
+    path = PRESETS / f"{name}.yaml"
+    if name not in presets():
+        raise InputError(f"unknown preset {name!r}: {nearest(name, presets())}")
+    return read_yaml(path)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A configuration file as a mapping."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} must hold keys and values, such as seed: 0")
+    return values
+
+
+def resolve(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
+    """Check a configuration with `key=value` overrides put over it.
+
+    Raises:
+        InputError: an unknown key (with the nearest valid one), or a wrong type or value.
+    """
+    merged = _copy(values)
+    for item in overrides:
+        key, equals, text = item.partition("=")
+        if not equals or not key:
+            raise InputError(f"{item!r} is not key=value, such as train.iterations=500")
+        _set(merged, key, text)
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        raise InputError(_explain(error)) from error
+
+
+def _copy(values: Any) -> Any:
+    return {k: _copy(v) for k, v in values.items()} if isinstance(values, Mapping) else values
+
+
+def _set(values: dict[str, Any], key: str, text: str) -> None:
+    if key not in dict(keys()) and not key.startswith("data.folders."):
+        raise InputError(f"unknown key {key!r}: {_nearest_key(key)}")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{key}={text}: not a YAML value") from error
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise InputError(f"{section} must hold keys and values")
+        values = inner
+    values[last] = value
+
+
+def keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key with its field (annotation, default, description), as `section.key`."""
+    for name, info in model.model_fields.items():
+        annotation = info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from keys(annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name, info
+
+
+def _nearest_key(key: str) -> str:
+    known = [name for name, _ in keys()]
+    # `iterations` should find `train.iterations`.
+    same_end = [name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
+    match = same_end or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    if match:
+        return f"did you mean {match[0]!r}?"
+    return "`cl-sr list keys` shows all"
+
+
+def _explain(error: ValidationError) -> str:
+    """The first thing wrong, in one line."""
+    first = error.errors()[0]
+    # Members of a union add the name of their type to the location.
+    where = [str(part) for part in first["loc"]]
+    known = {name for name, _ in keys()} | set(RunConfig.model_fields)
+    while len(where) > 1 and ".".join(where) not in known and first["type"] != "extra_forbidden":
+        where.pop()
+    key = ".".join(where)
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key!r}: {_nearest_key(key)}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return message
+    annotation = dict(keys())[key].annotation if key in dict(keys()) else None
+    if typing.get_origin(annotation) is typing.Union or "|" in str(annotation):
+        message = "has the wrong type"
+    shown = repr(first["input"])
+    shown = shown if len(shown) <= 60 else shown[:60] + "..."
+    return f"{key}={shown}: {message[:1].lower()}{message[1:]} (`cl-sr list keys` tells each key)"

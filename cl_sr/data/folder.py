@@ -1,0 +1,131 @@
+"""Reading a folder of images as people have them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image: where it came from, its content hash, its own size, and what is kept of it."""
+
+    path: str
+    sha256: str
+    width: int
+    height: int
+    pixels: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that could not be used, and why."""
+
+    path: Path
+    reason: str
+
+
+def find_images(folder: Path) -> list[Path]:
+    """All image files below `folder` by suffix, sorted by their path; links are followed once."""
+    return sorted(_walk(folder, set()))
+
+
+def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in seen:  # a loop of symbolic links
+        return
+    seen.add(real)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _walk(Path(entry.path), seen)
+            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+                yield Path(entry.path)
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """An image file as uint8 `(H, W, 3)`: turned upright, on white where it is transparent.
+
+    Raises:
+        OSError, ValueError, SyntaxError, Image.DecompressionBombError: not a readable image.
+    """
+    with Image.open(path) as image:
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith(("I", "F")):  # 16-bit grey: Pillow's own conversion clips at 255
+        values = np.asarray(upright, dtype=np.float64)
+        peak = 65535 if upright.mode.startswith("I") else max(float(values.max()), 1e-12)
+        grey = np.clip(np.rint(values * (255 / peak)), 0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if upright.has_transparency_data:
+        rgba = upright.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
+    return np.asarray(upright.convert("RGB"))
+
+
+def fit(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Resize the shorter side to `size` (bicubic) and cut out the middle: `(size, size, 3)`.
+
+    The order of the public SR3 code's preparation; square images are only resized.
+    """
+    height, width = pixels.shape[:2]
+    if (height, width) == (size, size):
+        return pixels
+    ratio = size / min(height, width)
+    wide, high = max(size, round(width * ratio)), max(size, round(height * ratio))
+    resized = Image.fromarray(pixels).resize((wide, high), Image.Resampling.BICUBIC)
+    return center_crop(np.asarray(resized), size)
+
+
+def center_crop(pixels: np.ndarray, size: int) -> np.ndarray:
+    """The middle `(size, size, 3)` of an image at least that large."""
+    top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
+    return pixels[top : top + size, left : left + size]
+
+
+def digest(pixels: np.ndarray) -> str:
+    """SHA-256 of the decoded pixels and their shape: equal for copies in any file format."""
+    return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+
+
+def read_all(
+    paths: list[Path], smallest: int, prepare: Callable[[np.ndarray], np.ndarray | None]
+) -> tuple[list[ImageFile], list[Unreadable]]:
+    """Read many files with threads.
+
+    Args:
+        paths: the files.
+        smallest: images with a side under this many pixels are set aside like broken ones.
+        prepare: what to keep in memory of an image's pixels.
+    """
+    images: list[ImageFile] = []
+    unreadable: list[Unreadable] = []
+    with ThreadPoolExecutor() as pool:
+        for result in pool.map(partial(_read, smallest=smallest, prepare=prepare), paths):
+            (images if isinstance(result, ImageFile) else unreadable).append(result)  # type: ignore[arg-type]
+    return images, unreadable
+
+
+def _read(
+    path: Path, smallest: int, prepare: Callable[[np.ndarray], np.ndarray | None]
+) -> ImageFile | Unreadable:
+    try:
+        pixels = read_rgb(path)
+    # Pillow's decoders raise SyntaxError and ValueError for damaged files, beside OSError.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return Unreadable(path, " ".join(str(error).split())[:200] or type(error).__name__)
+    height, width = pixels.shape[:2]
+    if min(height, width) < smallest:
+        return Unreadable(path, f"{width}x{height} pixels, at least {smallest} are needed")
+    return ImageFile(str(path), digest(pixels), width, height, prepare(pixels))

@@ -1,0 +1,193 @@
+"""From a domain to training and test images: read or draw, split by content, keep in memory."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cl_sr.data.domains import Domain
+from cl_sr.data.folder import (
+    ImageFile,
+    Unreadable,
+    center_crop,
+    digest,
+    find_images,
+    fit,
+    read_all,
+    read_rgb,
+)
+from cl_sr.errors import InputError
+
+TRAIN_SHARE = 0.7
+FEWEST_IMAGES = 4  # distinct ones: fewer cannot give both sides a meaning
+
+Source = Literal["stand-in", "folder"]
+
+
+@dataclass(frozen=True)
+class DomainData:
+    """The images of one domain, split; test images are in a seeded random order.
+
+    Attributes:
+        domain: what they show.
+        source: `folder` (real images) or `stand-in` (drawn by code).
+        size: H = W of the high-resolution images.
+        train: images to train on. Their pixels are `(size, size, 3)` in a domain with `center`
+            crops; with `random` crops whole images, None where memory would not hold them.
+        test: uint8 `(N, 3, size, size)`, fixed crops.
+        test_files: what `test` was made from, in its order.
+        duplicates: how many images are exact copies of another; all copies are on one side.
+        unreadable: files that were skipped.
+    """
+
+    domain: Domain
+    source: Source
+    size: int
+    train: list[ImageFile]
+    test: Tensor
+    test_files: list[ImageFile]
+    duplicates: int
+    unreadable: list[Unreadable]
+
+    @property
+    def label(self) -> str:
+        """The domain's name, with the word stand-in where it is one."""
+        suffix = " (stand-in)" if self.source == "stand-in" else ""
+        return self.domain.name + suffix
+
+
+def load_domain(
+    domain: Domain,
+    folder: Path | None,
+    *,
+    size: int,
+    scale: int,
+    standin_images: int,
+    split_seed: int,
+    memory_gb: float = 8.0,
+) -> DomainData:
+    """Read a domain's folder, or draw its stand-in where `folder` is None, and split it.
+
+    Raises:
+        InputError: the folder is missing, or too few of its images can be used; or there is
+            neither a folder nor a stand-in.
+    """
+    unreadable: list[Unreadable] = []
+    if folder is not None:
+        files, unreadable = _from_folder(domain, folder, size, scale, memory_gb)
+    else:
+        files = _standins(domain, size, standin_images)
+    train, test_files = split(files, split_seed)
+    test = np.stack([_pixels(file, domain, size) for file in test_files])
+    return DomainData(
+        domain=domain,
+        source="stand-in" if folder is None else "folder",
+        size=size,
+        train=train,
+        test=torch.from_numpy(test).permute(0, 3, 1, 2).contiguous(),
+        test_files=test_files,
+        duplicates=len(files) - len({file.sha256 for file in files}),
+        unreadable=unreadable,
+    )
+
+
+def _from_folder(
+    domain: Domain, folder: Path, size: int, scale: int, memory_gb: float
+) -> tuple[list[ImageFile], list[Unreadable]]:
+    remedy = f"give another with --data {domain.name}=DIR"
+    if not folder.is_dir():
+        raise InputError(f"no folder {folder} for the domain {domain.name}: {remedy}")
+    try:
+        paths = find_images(folder)
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {error.strerror}; {remedy}") from error
+    budget = memory_gb * 1e9
+
+    def prepare(pixels: np.ndarray) -> np.ndarray | None:
+        nonlocal budget
+        if domain.crop == "center":
+            return fit(pixels, size)
+        budget -= pixels.nbytes
+        return pixels if budget >= 0 else None
+
+    smallest = size if domain.crop == "random" else max(2, size // scale)
+    files, unreadable = read_all(paths, smallest, prepare)
+    if len({file.sha256 for file in files}) < FEWEST_IMAGES:
+        found = f"{len(files)} usable images of {len(paths)}"
+        why = f" ({skipped(unreadable)})" if unreadable else ""
+        raise InputError(
+            f"{folder}: {found}, at least {FEWEST_IMAGES} different ones are needed for the "
+            f"domain {domain.name}{why}: {remedy}"
+        )
+    return files, unreadable
+
+
+def skipped(unreadable: Sequence[Unreadable], names: int = 3) -> str:
+    """One line on skipped files: their count and the first names with the reasons."""
+    first = "; ".join(f"{u.path.name!r}: {u.reason}" for u in unreadable[:names])
+    more = "; ..." if len(unreadable) > names else ""
+    return f"{len(unreadable)} unreadable: {first}{more}"
+
+
+def _standins(domain: Domain, size: int, count: int) -> list[ImageFile]:
+    if domain.standin is None:
+        raise InputError(
+            f"the domain {domain.name} has no stand-in: give its images with "
+            f"--data {domain.name}=DIR"
+        )
+    # Random crops need some room around them.
+    drawn_size = size if domain.crop == "center" else 2 * size
+    files = []
+    for seed in range(count):
+        pixels = domain.standin(drawn_size, seed)
+        name = f"stand-in-{seed:05d}"
+        files.append(ImageFile(name, digest(pixels), drawn_size, drawn_size, pixels))
+    return files
+
+
+def split(files: Sequence[ImageFile], seed: int) -> tuple[list[ImageFile], list[ImageFile]]:
+    """70 % to train on, 30 % to test on, by content: copies of an image are on one side.
+
+    The order depends on `seed` and the contents alone, not on names or on the machine.
+    """
+
+    def rank(sha256: str) -> str:
+        return hashlib.sha256(f"{seed}:{sha256}".encode()).hexdigest()
+
+    distinct = sorted({file.sha256 for file in files}, key=rank)
+    train_side = set(distinct[: round(len(distinct) * TRAIN_SHARE)])
+    ordered = sorted(files, key=lambda file: (rank(file.sha256), file.path))
+    train = [file for file in ordered if file.sha256 in train_side]
+    return train, [file for file in ordered if file.sha256 not in train_side]
+
+
+def _pixels(file: ImageFile, domain: Domain, size: int) -> np.ndarray:
+    pixels = read_rgb(Path(file.path)) if file.pixels is None else file.pixels
+    return center_crop(pixels, size) if domain.crop == "random" else pixels
+
+
+def manifest(domains: Sequence[DomainData], folders: dict[str, Path]) -> str:
+    """CSV of every image: domain, side, path below its folder, content hash, size, copies."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["domain", "side", "path", "sha256", "width", "height", "copies"])
+    for data in domains:
+        root = folders.get(data.domain.name)
+        copies = Counter(file.sha256 for file in [*data.train, *data.test_files])
+        for side, files in (("train", data.train), ("test", data.test_files)):
+            for file in files:
+                path = os.path.relpath(file.path, root) if root else file.path
+                row = [path, file.sha256, file.width, file.height, copies[file.sha256]]
+                writer.writerow([data.domain.name, side, *row])
+    return out.getvalue()

@@ -1,0 +1,171 @@
+"""Samplers: from noise to an image over a respaced trained schedule.
+
+Each sampler is a plain function of a `predict` callable, the starting noise, the gammas (from
+gamma_T up to 1, one more than there are steps) and a source of noise, in the manner of k-diffusion;
+`sample` is the front door. To add one, write such a function and enter it in `SAMPLERS`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from cl_sr.diffusion.schedule import NoiseSchedule
+
+Variance = Literal["posterior", "beta"]
+# predict(k, y): the k-th step's clean estimate and noise estimate, both in the diffused space.
+Predict = Callable[[int, Tensor], tuple[Tensor, Tensor]]
+# noise(k): standard normal noise for the k-th step.
+StepNoise = Callable[[int], Tensor]
+
+
+def sample_ancestral(
+    predict: Predict,
+    y: Tensor,
+    gammas: Sequence[float],
+    noise: StepNoise,
+    variance: Variance = "posterior",
+) -> Tensor:
+    """Draw from `q(y_s | y_t, y0_hat)` step by step (DDPM, arXiv 2006.11239, Eqs. 6 and 7).
+
+    `variance="posterior"` is Saini et al. Eq. 8 and the public SR3 code; `"beta"` is their
+    Eq. 15, `1 - alpha_t`. The last step adds no noise.
+    """
+    for k, (now, then) in enumerate(pairwise(gammas)):
+        x0, _ = predict(k, y)
+        alpha = now / then
+        y = (
+            math.sqrt(then) * (1 - alpha) / (1 - now) * x0
+            + math.sqrt(alpha) * (1 - then) / (1 - now) * y
+        )
+        if k < len(gammas) - 2:
+            spread = 1 - alpha if variance == "beta" else (1 - alpha) * (1 - then) / (1 - now)
+            y = y + math.sqrt(spread) * noise(k)
+    return y
+
+
+def sample_ddim(
+    predict: Predict, y: Tensor, gammas: Sequence[float], noise: StepNoise, eta: float = 0.0
+) -> Tensor:
+    """DDIM (arXiv 2010.02502, Eqs. 12 and 16); `eta=0` is deterministic, `eta=1` ancestral."""
+    for k, (now, then) in enumerate(pairwise(gammas)):
+        x0, epsilon = predict(k, y)
+        spread = eta * math.sqrt((1 - then) / (1 - now) * (1 - now / then))
+        y = math.sqrt(then) * x0 + math.sqrt(max(1 - then - spread**2, 0.0)) * epsilon
+        if spread > 0:
+            y = y + spread * noise(k)
+    return y
+
+
+SAMPLERS: dict[str, Callable[..., Tensor]] = {"ancestral": sample_ancestral, "ddim": sample_ddim}
+
+
+def _plain(diffused: Tensor, condition: Tensor | None) -> Tensor:
+    return diffused
+
+
+@torch.no_grad()
+def sample(
+    denoiser: Callable[[Tensor, Tensor | None, Tensor], Tensor],
+    condition: Tensor | None,
+    schedule: NoiseSchedule,
+    sampler: str = "ancestral",
+    steps: int | None = None,
+    variance: Variance = "posterior",
+    clip: bool = True,
+    start: Tensor | None = None,
+    noises: Tensor | None = None,
+    seeds: Sequence[int] | None = None,
+    callback: Callable[[dict[str, Any]], None] | None = None,
+    *,
+    eta: float = 0.0,
+    shape: Sequence[int] | None = None,
+) -> Tensor:
+    """Draw high-resolution images.
+
+    Args:
+        denoiser: `(noisy, condition, level) -> noise`, level `(B,)`. One that diffuses something
+            other than the image says so by methods `encode` and `decode` (see `Denoiser`).
+        condition: the upsampled low-resolution images, `(B, 3, H, W)` in [-1, 1]; None for an
+            unconditional denoiser (then give `start` or `shape`).
+        schedule: the schedule that the denoiser was trained with.
+        sampler: a name in `SAMPLERS`: `ancestral` or `ddim`.
+        steps: respaced steps, at most T; None: all T.
+        variance: of `ancestral`: `posterior` or `beta`.
+        clip: clamp each estimate of the clean image to [-1, 1].
+        start: the noise to start from, `(B, 3, H, W)`.
+        noises: `(steps, B, 3, H, W)`: replay a recorded trajectory; `noises[k]` is used at the
+            k-th step taken.
+        seeds: one int an image, so that its result does not depend on its batch. Noise from
+            seeds is drawn on the CPU: every device gets the same.
+        callback: called after each estimate with `step`, `t`, `x0` (the image) and `noisy`.
+        eta: of `ddim`: 0 deterministic, 1 as noisy as `ancestral`.
+        shape: of the images, where neither `condition` nor `start` tells it.
+
+    Returns:
+        Images `(B, 3, H, W)`, in [-1, 1] where `clip` is set.
+
+    Raises:
+        ValueError: unknown sampler, too many steps, or arguments that do not fit together.
+    """
+    if sampler not in SAMPLERS:
+        raise ValueError(f"unknown sampler {sampler!r}: choose from {', '.join(SAMPLERS)}")
+    like = start if start is not None else condition
+    size = tuple(like.shape) if like is not None else tuple(shape or ())
+    if len(size) != 4:
+        raise ValueError("sample needs a condition, a start, or a shape (B, C, H, W)")
+    device = like.device if like is not None else torch.device("cpu")
+    times = schedule.respace(steps)
+    if noises is not None and len(noises) < len(times) - 1:
+        raise ValueError(f"{len(noises)} recorded noises for {len(times) - 1} steps")
+    if seeds is not None and len(seeds) != size[0]:
+        raise ValueError(f"{len(seeds)} seeds for {size[0]} images")
+    draw = _noise_source(size, device, seeds)
+
+    def noise(k: int) -> Tensor:
+        return noises[k].to(device) if noises is not None else draw()
+
+    encode = getattr(denoiser, "encode", _plain)
+    decode = getattr(denoiser, "decode", _plain)
+
+    def predict(k: int, y: Tensor) -> tuple[Tensor, Tensor]:
+        gamma = float(schedule.gammas[times[k]])
+        level = torch.full((size[0],), math.sqrt(gamma), device=device)
+        epsilon = denoiser(y, condition, level)
+        x0 = (y - math.sqrt(1 - gamma) * epsilon) / math.sqrt(gamma)
+        image = decode(x0, condition)
+        if clip:
+            image = image.clamp(-1, 1)
+            x0 = encode(image, condition)
+        if callback is not None:
+            callback({"step": k, "t": times[k], "x0": image, "noisy": y})
+        return x0, epsilon
+
+    options: dict[str, Any] = {}
+    if sampler == "ancestral":
+        options["variance"] = variance
+    if sampler == "ddim":
+        options["eta"] = eta
+    y = SAMPLERS[sampler](
+        predict,
+        draw() if start is None else start,
+        [float(schedule.gammas[t]) for t in times],
+        noise,
+        **options,
+    )
+    image = decode(y, condition)
+    return image.clamp(-1, 1) if clip else image
+
+
+def _noise_source(
+    size: tuple[int, ...], device: torch.device, seeds: Sequence[int] | None
+) -> Callable[[], Tensor]:
+    if seeds is None:
+        return lambda: torch.randn(size, device=device)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return lambda: torch.stack([torch.randn(size[1:], generator=g) for g in generators]).to(device)

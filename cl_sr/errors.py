@@ -1,0 +1,26 @@
+"""The one exception that means: the input is wrong, and here is what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Something that the user gave cannot be used. The message is one line with the remedy.
+
+    The command line prints the message and exits with code 2; a library caller can catch it.
+    """
+
+    def __init__(self, message: str) -> None:
+        # What is quoted from files and other libraries may have line breaks.
+        super().__init__(" ".join(message.split()))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A remedy for a misspelt name: the nearest known one, or all of them."""
+    known = sorted(known)
+    match = difflib.get_close_matches(name, known, n=1)
+    if match:
+        return f"did you mean {match[0]!r}?"
+    return f"choose from: {', '.join(known)}"

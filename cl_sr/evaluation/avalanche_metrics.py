@@ -1,0 +1,37 @@
+"""Image metrics as Avalanche metrics: one value a domain at each evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from avalanche.evaluation import GenericPluginMetric
+from avalanche.evaluation.metric_results import MetricValue
+from avalanche.evaluation.metrics import Mean
+
+from cl_sr.data.pairs import unpack
+from cl_sr.evaluation.metrics import ImageMetric
+
+
+class DomainQuality(GenericPluginMetric):
+    """The mean of an image metric over a domain's test images, emitted after each domain.
+
+    Reads `mb_output` (super-resolved, [-1, 1]) and `mb_x` (packed) of the template. Each value's
+    name is `METRIC/test/DOMAIN`; the value is a Python float, which TensorBoard draws as a curve.
+    """
+
+    def __init__(self, metric: ImageMetric) -> None:
+        super().__init__(Mean(), reset_at="experience", emit_at="experience", mode="eval")
+        self.metric = metric
+
+    def __str__(self) -> str:
+        return self.metric.name
+
+    def update(self, strategy: Any) -> None:
+        _, image = unpack(strategy.mb_x)
+        values = self.metric.measure((strategy.mb_output + 1) / 2, (image + 1) / 2)
+        self._metric.update(float(values.double().mean()), len(values))
+
+    def _package_result(self, strategy: Any) -> list[MetricValue]:
+        (domain,) = strategy.experience.domains
+        name = f"{self.metric.name}/test/{domain}"
+        return [MetricValue(self, name, self._metric.result(), strategy.clock.train_iterations)]

@@ -1,0 +1,69 @@
+"""Avalanche loggers: the metrics as JSON lines, and the sample images of the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from avalanche.logging import BaseLogger
+from torch import Tensor
+
+
+class JSONLinesLogger(BaseLogger):
+    """Writes one JSON object for each evaluation and domain.
+
+    Args:
+        write: takes one line, without its line break.
+        constants: further fields by domain (`sampler`, `steps`, `source`).
+
+    Attributes:
+        latest: the last record by `trained_on` and domain.
+    """
+
+    def __init__(
+        self, write: Callable[[str], None], constants: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        super().__init__()
+        self.write = write
+        self.constants = constants
+        self.latest: dict[str, dict[str, dict[str, Any]]] = {}
+
+    def after_eval_exp(self, strategy: Any, metric_values: list[Any]) -> None:
+        (domain,) = strategy.experience.domains
+        clock = strategy.clock
+        record = {
+            "iteration": clock.train_iterations,
+            "experience": strategy.learning.current_experience,
+            "experience_iteration": clock.train_exp_iterations,
+            "trained_on": strategy.trained_on,
+            "domain": domain,
+            **{str(value.origin): value.value for value in metric_values},
+            "n": len(strategy.experience.dataset),
+            **self.constants.get(domain, {}),
+        }
+        self.latest.setdefault(strategy.trained_on, {})[domain] = record
+        self.write(json.dumps(record))
+
+
+class SampleRecorder(BaseLogger):
+    """Keeps the first super-resolved images of each domain's last evaluation.
+
+    Attributes:
+        images: by domain, float `(N, 3, H, W)` in [-1, 1], on the CPU.
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+        self.images: dict[str, Tensor] = {}
+        self._fresh = True
+
+    def before_eval_exp(self, strategy: Any, metric_values: list[Any]) -> None:
+        self._fresh = True
+
+    def after_eval_iteration(self, strategy: Any, metric_values: list[Any]) -> None:
+        if self._fresh and self.count:
+            (domain,) = strategy.experience.domains
+            self.images[domain] = strategy.mb_output[: self.count].cpu()
+            self._fresh = False

@@ -1,0 +1,145 @@
+"""The forgetting report of one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from cl_sr.evaluation.matrix import ForgettingMatrix
+from cl_sr.reporting import figures
+from cl_sr.reporting.tables import Table, forgetting_table, matrix_table, number
+from cl_sr.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run found, as text and tables.
+
+    Attributes:
+        title: stream, strategy, and whether the images are stand-ins.
+        state: a warning where the run did not finish; else empty.
+        headline: the result in a sentence.
+        protocol: everything that the figures depend on.
+        tables: the matrices and the forgetting figures.
+    """
+
+    title: str
+    state: str
+    headline: str
+    protocol: str
+    tables: list[Table]
+
+    def show(self, console: Console) -> None:
+        """Print for a terminal."""
+        console.print()
+        console.rule(self.title, align="left")
+        if self.state:
+            console.print(f"[bold red]{self.state}[/]", highlight=False)
+        for table in self.tables:
+            console.print(table.rich())
+        console.print(self.protocol, highlight=False, style="dim")
+        console.print(f"[bold]{self.headline}[/]", highlight=False)
+
+    def markdown(self, pictures: list[str]) -> str:
+        parts = [f"# {self.title}"]
+        parts += [f"> **{self.state}**"] if self.state else []
+        parts += [self.headline]
+        parts += [table.markdown() for table in self.tables]
+        parts += [self.protocol]
+        parts += [f"![{name}]({name}.png)" for name in pictures]
+        parts += ["Repeat this run: `cl-sr run --config config.yaml`"]
+        return "\n\n".join(parts) + "\n"
+
+
+def write_report(folder: RunFolder) -> Report:
+    """Write `report.md`, `curves.png` and `samples.png` from what a run has measured so far.
+
+    Raises:
+        InputError: the folder's files cannot be read.
+    """
+    config: dict[str, Any] = yaml.safe_load((folder.path / "config.yaml").read_text("utf-8"))
+    environment, status = folder.read_json("env.json"), folder.read_json("status.json")
+    matrices, records = folder.matrices(), list(folder.metrics())
+    labels = {
+        name: f"{name} (stand-in)" if data["source"] == "stand-in" else name
+        for name, data in environment["data"].items()
+    }
+    standins = any(data["source"] == "stand-in" for data in environment["data"].values())
+    title = f"{config['stream']}, {config['strategy']}" + (" – stand-in images" if standins else "")
+    tables = [matrix_table(matrix, labels) for matrix in matrices]
+    if matrices and matrices[0].learnt:
+        tables.append(forgetting_table(matrices, labels))
+    report = Report(
+        title=title,
+        state=_state(status),
+        headline=_headline(matrices, labels),
+        protocol=_protocol(config, environment, records),
+        tables=tables,
+    )
+    pictures = []
+    if matrices and records:
+        figures.curves(records, matrices, labels, title, folder.path / "curves.png")
+        pictures.append("curves")
+    if matrices and config["eval"]["samples"]:
+        figures.sample_grid(
+            folder.path / "samples",
+            matrices[0].learnt,
+            labels,
+            title,
+            folder.path / "samples.png",
+        )
+        pictures.append("samples")
+    folder.write("report.md", report.markdown(pictures))
+    return report
+
+
+def _state(status: dict[str, Any]) -> str:
+    if status["state"] == "finished":
+        return ""
+    reason = f": {status['reason']}" if "reason" in status else ""
+    return (
+        f"Unfinished run: {status['state']} at iteration {status['iteration']} of "
+        f"{status['of']}{reason}"
+    )
+
+
+def _headline(matrices: list[ForgettingMatrix], labels: dict[str, str]) -> str:
+    if not matrices:
+        return "Nothing was evaluated."
+    matrix = matrices[0]
+    if not matrix.previous:
+        return "No domain was learnt before another yet: nothing can be forgotten."
+    last = matrix.learnt[-1]
+    changes = []
+    for domain in matrix.previous:
+        change = matrix.backward_transfer(domain)
+        verb = "lost" if change < 0 else "gained"
+        changes.append(f"{labels[domain]} {verb} {number('psnr', abs(change))} dB")
+    gain = sum(matrix.learning_gain(domain) for domain in last.split("+"))
+    return (
+        f"Learning {' and '.join(labels[d] for d in last.split('+'))} changed it by "
+        f"{number('psnr', gain, sign=True)} dB; {', '.join(changes)}."
+    )
+
+
+def _protocol(
+    config: dict[str, Any], environment: dict[str, Any], records: list[dict[str, Any]]
+) -> str:
+    data, evaluation = config["data"], config["eval"]
+    images = {record["domain"]: record["n"] for record in records}
+    counts = ", ".join(f"{name} {n}" for name, n in images.items()) or "none"
+    sources = sorted({domain["source"] for domain in environment["data"].values()})
+    steps = evaluation["steps"] or config["diffusion"]["steps"]
+    return (
+        f"Protocol {evaluation['protocol']}; low resolution: {data['kernel']}, "
+        f"x{data['scale']} ({data['size'] // data['scale']} to {data['size']} px); "
+        f"sampler {evaluation['sampler']}, {steps} of {config['diffusion']['steps']} steps, "
+        f"noise seeds from {evaluation['seed']}; test images: {counts} ({', '.join(sources)}); "
+        f"training seed {config['seed']}.\n"
+        "Gain: just after learning the domain − just before. BWT: final − just after. "
+        "Forgetting: best earlier row − final. Vs bicubic: final − bicubic. Positive is better "
+        "(whatever the metric's direction), but for forgetting, where it is a loss."
+    )

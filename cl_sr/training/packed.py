@@ -1,0 +1,53 @@
+"""SR3's training step as the one-input module that Avalanche's plugins expect."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cl_sr.data.pairs import unpack
+from cl_sr.diffusion import NoiseSchedule, Parametrization, draw_levels, q_sample
+
+
+class PackedSR3(nn.Module):
+    """Draws noise levels and noise inside `forward`, and returns answer and truth side by side.
+
+    Plugins such as EWC or A-GEM call `model(x)` and the criterion by themselves; with this module
+    and `DenoisingLoss` they see the diffusion objective without knowing of it.
+
+    Attributes:
+        net: `net(noisy, condition, level)`.
+        window: the time-steps to draw from, `{start + 1, ..., stop}`.
+    """
+
+    def __init__(
+        self, net: nn.Module, schedule: NoiseSchedule, parametrization: Parametrization
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.schedule = schedule
+        self.parametrization = parametrization
+        self.window = (0, schedule.steps)
+
+    def forward(self, packed: Tensor) -> Tensor:
+        """uint8 `(B, 6, H, W)` to float `(B, 6, H, W)`: the net's answer over the perfect one."""
+        condition, image = unpack(packed)
+        diffused = self.parametrization.encode(image, condition)
+        level = draw_levels(self.schedule, len(packed), *self.window).to(packed.device)
+        noise = torch.randn_like(diffused)
+        answer = self.net(q_sample(diffused, level, noise), condition, level)
+        truth = self.parametrization.output(diffused, noise, level)
+        return torch.cat([answer.float(), truth], dim=1)
+
+
+class DenoisingLoss(nn.Module):
+    """The mean error of `PackedSR3`'s answer: `l2` (SR3, Eq. 6; Saini et al., Eq. 9) or `l1`."""
+
+    def __init__(self, kind: str = "l2") -> None:
+        super().__init__()
+        self.distance = {"l2": F.mse_loss, "l1": F.l1_loss}[kind]
+
+    def forward(self, packed_output: Tensor, _: Tensor) -> Tensor:
+        answer, truth = packed_output.chunk(2, dim=1)
+        return self.distance(answer, truth)

@@ -1,0 +1,330 @@
+"""A run from its configuration to its folder: check everything, train over the stream, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
+from PIL import Image
+from torch import Tensor
+
+from cl_sr.benchmarks import Stream, find_stream
+from cl_sr.config import RunConfig
+from cl_sr.data.pairs import test_pairs, unpack
+from cl_sr.data.prepare import DomainData, load_domain, manifest
+from cl_sr.data.resize import downsample
+from cl_sr.diffusion import NoiseSchedule, Parametrization
+from cl_sr.errors import InputError, nearest
+from cl_sr.evaluation.avalanche_metrics import DomainQuality
+from cl_sr.evaluation.loggers import JSONLinesLogger, SampleRecorder
+from cl_sr.evaluation.matrix import BICUBIC, INIT, ForgettingMatrix
+from cl_sr.evaluation.metrics import ImageMetric, build_metrics, eight_bit
+from cl_sr.models import SR3UNet, save_sr3
+from cl_sr.strategies import Strategy, find_strategy
+from cl_sr.training.device import choose_device, use_bf16
+from cl_sr.training.environment import describe
+from cl_sr.training.rng import seed_everything
+from cl_sr.training.run_folder import RunFolder
+from cl_sr.training.template import Sampling, SR3Template
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked run: nothing has been written yet, and nothing that the user gave is wrong."""
+
+    config: RunConfig
+    stream: Stream
+    strategy: Strategy
+    curriculum: list[tuple[str, ...]]
+    iterations: list[int]
+    device: torch.device
+    folders: dict[str, Path]
+    data: dict[str, DomainData]
+    metrics: list[ImageMetric]
+    net: SR3UNet
+    schedule: NoiseSchedule
+    parametrization: Parametrization
+
+    @property
+    def bf16(self) -> bool:
+        return use_bf16(self.config.train.precision, self.device)
+
+
+def plan_run(config: RunConfig, say: Callable[[str], None] = lambda _: None) -> Plan:
+    """Check all that a configuration names, and read or draw its images.
+
+    Args:
+        config: the run.
+        say: takes a line on what is being done.
+
+    Raises:
+        InputError: whatever is wrong, with the remedy.
+    """
+    stream = find_stream(config.stream)
+    strategy = find_strategy(config.strategy)
+    strategy.check(config.diffusion.steps)
+    device = choose_device(config.device)
+    if config.eval.steps is not None and config.eval.steps > config.diffusion.steps:
+        raise InputError(
+            f"eval.steps={config.eval.steps} is more than the {config.diffusion.steps} of "
+            "diffusion.steps: sample with fewer"
+        )
+    folders = find_folders(config, stream)
+    curriculum = strategy.curriculum(stream.domain_names)
+    iterations = _iterations(config, stream, curriculum)
+    seed_everything(config.seed)
+    try:
+        schedule = _schedule(config)
+        net = SR3UNet(**config.model.model_dump(), image_size=config.data.size)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    metrics = build_metrics(config.eval.metrics, config.eval.protocol, config.data.size, device)
+    data = {}
+    for domain in stream.domains:
+        folder = folders.get(domain.name)
+        say(f"{'reading' if folder else 'drawing'} {domain.name}: {folder or 'stand-ins'}")
+        data[domain.name] = load_domain(
+            domain,
+            folder,
+            size=config.data.size,
+            scale=config.data.scale,
+            standin_images=config.data.standin_images,
+            split_seed=config.data.split_seed,
+            memory_gb=config.data.memory_gb,
+        )
+    return Plan(
+        config=config,
+        stream=stream,
+        strategy=strategy,
+        curriculum=curriculum,
+        iterations=iterations,
+        device=device,
+        folders=folders,
+        data=data,
+        metrics=metrics,
+        net=net,
+        schedule=schedule,
+        parametrization=Parametrization(
+            config.diffusion.prediction, config.diffusion.target, config.diffusion.residual_scale
+        ),
+    )
+
+
+def find_folders(config: RunConfig, stream: Stream) -> dict[str, Path]:
+    """The folder of each domain; empty where the stream runs on stand-ins.
+
+    Raises:
+        InputError: some folder is given, but not one for each domain; or one does not exist.
+    """
+    known = set(stream.domain_names) | {"celeba", "animef", "df2k-ost"}
+    for name in config.data.folders:
+        if name not in known:
+            raise InputError(f"--data {name}=...: no domain {name!r}: {nearest(name, known)}")
+    if config.data.root is None and not set(config.data.folders) & set(stream.domain_names):
+        return {}
+    folders = {}
+    for name in stream.domain_names:
+        given = config.data.folders.get(name)
+        if given is None and config.data.root is None:
+            raise InputError(f"no folder for the domain {name}: give --data {name}=DIR")
+        folder = Path(given) if given else Path(str(config.data.root)) / name
+        if not folder.is_dir():
+            raise InputError(f"no folder {folder} for the domain {name}: give --data {name}=DIR")
+        folders[name] = folder
+    return folders
+
+
+def _iterations(
+    config: RunConfig, stream: Stream, curriculum: Sequence[Sequence[str]]
+) -> list[int]:
+    """Of each training experience: the sum over its domains."""
+    names, given = stream.domain_names, config.train.iterations
+    budget = (given,) if isinstance(given, int) else given
+    if not 1 <= len(budget) <= len(names) or not any(budget):
+        raise InputError(
+            f"train.iterations={list(budget)} must have at most one number for each of the "
+            f"stream's {len(names)} domains, and not only zeros"
+        )
+    budget += budget[-1:] * (len(names) - len(budget))
+    each = dict(zip(names, budget, strict=True))
+    return [sum(each[name] for name in group) for group in curriculum]
+
+
+def _schedule(config: RunConfig) -> NoiseSchedule:
+    if config.diffusion.schedule == "cosine":
+        return NoiseSchedule.cosine(config.diffusion.steps)
+    return NoiseSchedule.linear(
+        config.diffusion.steps, config.diffusion.start, config.diffusion.end
+    )
+
+
+def execute(
+    plan: Plan,
+    folder: RunFolder,
+    *,
+    plugins: Sequence[Any] = (),
+    loggers: Sequence[Any] = (),
+) -> RunFolder:
+    """Train over the stream and write everything but the report.
+
+    Args:
+        plan: from `plan_run`.
+        folder: a new one.
+        plugins: further Avalanche plugins.
+        loggers: further Avalanche loggers.
+
+    Raises:
+        KeyboardInterrupt: after the present weights and the state have been written.
+    """
+    config = plan.config
+    listing = manifest(list(plan.data.values()), plan.folders)
+    directions = {metric.name: metric.higher_is_better for metric in plan.metrics}
+    folder.write("config.yaml", config.to_yaml())
+    folder.write("manifest.csv", listing)
+    folder.write_json("env.json", describe(plan.device, plan.data, listing, directions))
+
+    constants = {
+        name: {"sampler": config.eval.sampler, "steps": config.eval.steps, "source": data.source}
+        for name, data in plan.data.items()
+    }
+    results = JSONLinesLogger(folder.append_metrics, constants)
+    recorder = SampleRecorder(config.eval.samples)
+    seed_everything(config.seed)
+    benchmark = plan.stream.benchmark(
+        plan.data,
+        config.data.scale,
+        kernel=config.data.kernel,
+        flip=config.data.flip,
+        test_images=config.eval.images,
+        curriculum=plan.curriculum,
+    )
+    saving = [SaveEvery(folder, every)] if (every := config.checkpoint.every) else []
+    template = SR3Template(
+        net=plan.net,
+        schedule=plan.schedule,
+        parametrization=plan.parametrization,
+        iterations=plan.iterations,
+        test_stream=benchmark.test_stream if config.eval.images else (),
+        strategy=plan.strategy,
+        sampling=Sampling(
+            config.eval.sampler, config.eval.steps, config.eval.eta, config.eval.seed
+        ),
+        eval_every=config.eval.every,
+        batch_size=config.train.batch_size,
+        eval_batch_size=config.eval.batch_size,
+        lr=config.train.lr,
+        loss=config.diffusion.loss,
+        ema=config.train.ema,
+        clip=config.train.clip,
+        bf16=plan.bf16,
+        device=plan.device,
+        workers=config.train.workers,
+        plugins=[*plugins, *saving],
+        evaluator=EvaluationPlugin(
+            *[DomainQuality(metric) for metric in plan.metrics],
+            loggers=[results, recorder, *loggers],
+        ),
+    )
+    matrices = [ForgettingMatrix(m.name, m.higher_is_better) for m in plan.metrics]
+    with _status(folder, template):
+        if config.eval.images:
+            for name, values in _bicubic(folder, plan).items():
+                _record(matrices, BICUBIC, name, values)
+            folder.write_matrices(matrices)
+        for experience in benchmark.train_stream:
+            template.train(experience)
+            learnt = "+".join(experience.domains)
+            _save(template, folder, learnt)
+            for after in (INIT, learnt):
+                for name, values in results.latest.get(after, {}).items():
+                    _record(matrices, after, name, values)
+            folder.write_matrices(matrices)
+            for name, images in recorder.images.items():
+                _write_strip(folder, name, f"after-{learnt}", (images + 1) / 2)
+    return folder
+
+
+@contextmanager
+def _status(folder: RunFolder, template: SR3Template) -> Iterator[None]:
+    """Keep `status.json` true, whatever happens inside."""
+
+    def write(state: str, **more: Any) -> None:
+        done = template.clock.train_iterations
+        total = sum(template.iterations)
+        folder.write_json("status.json", {"state": state, "iteration": done, "of": total, **more})
+
+    write("running")
+    try:
+        yield
+    except KeyboardInterrupt:
+        name = f"iteration-{template.clock.train_iterations:06d}"
+        _save(template, folder, name)
+        write("interrupted", weights=f"checkpoints/{name}")
+        raise
+    except BaseException as error:
+        write("failed", reason=" ".join(f"{type(error).__name__}: {error}".split()))
+        raise
+    write("finished")
+
+
+class SaveEvery(SupervisedPlugin):
+    """Further weights every so many iterations."""
+
+    def __init__(self, folder: RunFolder, every: int) -> None:
+        super().__init__()
+        self.folder = folder
+        self.every = every
+
+    def after_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
+        done = strategy.clock.train_iterations + 1  # the clock counts after all plugins
+        if done % self.every == 0:
+            _save(strategy, self.folder, f"iteration-{done:06d}")
+
+
+def _save(template: SR3Template, folder: RunFolder, name: str) -> None:
+    net: Any = template.inference_net
+    save_sr3(folder.path / "checkpoints" / name, net, template.model.parametrization)
+
+
+def _record(
+    matrices: Sequence[ForgettingMatrix], after: str, domain: str, values: Mapping[str, float]
+) -> None:
+    for matrix in matrices:
+        matrix.record(after, domain, values[matrix.metric])
+
+
+def _bicubic(folder: RunFolder, plan: Plan) -> dict[str, dict[str, float]]:
+    """Measure bicubic upsampling on every domain, and write the images that SR stands between."""
+    rows = {}
+    data_config, count = plan.config.data, plan.config.eval.samples
+    for name, data in plan.data.items():
+        pairs = test_pairs(data, 0, data_config.scale, data_config.kernel, plan.config.eval.images)
+        bicubic, image = ((part + 1) / 2 for part in unpack(pairs.packed))
+        rows[name] = {metric.name: _mean(metric, bicubic, image, plan) for metric in plan.metrics}
+        low = downsample(data.test[:count], data_config.scale, data_config.kernel) / 255
+        for column, images in (("lr", low), ("bicubic", bicubic), ("hr", image)):
+            _write_strip(folder, name, column, images[:count])
+    return rows
+
+
+def _mean(metric: ImageMetric, a: Tensor, b: Tensor, plan: Plan) -> float:
+    size = plan.config.eval.batch_size
+    parts = [
+        metric.measure(x.to(plan.device), y.to(plan.device)).double().cpu()
+        for x, y in zip(a.split(size), b.split(size), strict=True)
+    ]
+    return float(torch.cat(parts).mean())
+
+
+def _write_strip(folder: RunFolder, domain: str, column: str, images: Tensor) -> None:
+    """Images `(N, 3, H, W)` in [0, 1] side by side in one PNG."""
+    if len(images):
+        pixels = eight_bit(images).to(torch.uint8).permute(2, 0, 3, 1).flatten(1, 2)
+        path = folder.path / "samples" / domain / f"{column}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.cpu().numpy()).save(path)

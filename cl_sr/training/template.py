@@ -1,0 +1,282 @@
+"""SR3 as an Avalanche strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from avalanche.training.plugins import EvaluationPlugin
+from avalanche.training.templates import SupervisedTemplate
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, Sampler
+
+from cl_sr.data.pairs import unpack
+from cl_sr.diffusion import Denoiser, NoiseSchedule, Parametrization, sample
+from cl_sr.evaluation.matrix import INIT
+from cl_sr.strategies import Strategy
+from cl_sr.training.ema import averaged
+from cl_sr.training.packed import DenoisingLoss, PackedSR3
+from cl_sr.training.rng import isolated_rng
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How images are drawn at each evaluation: fixed for a run, so that its curves compare."""
+
+    sampler: str = "ddim"
+    steps: int | None = 10
+    eta: float = 0.0
+    seed: int = 0
+
+
+class SR3Template(SupervisedTemplate):
+    """Trains a conditional diffusion model over a stream of image domains.
+
+    An Avalanche template: its hooks, clock, plugins, evaluator and loggers are Avalanche's. On
+    top of `SupervisedTemplate` it has an exact number of iterations for each experience, a moving
+    average of the weights, mixed precision, gradient clipping, evaluation at exact iterations
+    that leaves the random numbers of training alone, and sampling as its evaluation step.
+
+    At the end of an experience the moving average becomes the weights: what is evaluated is what
+    is saved, and what the next experience starts from. The optimizer starts each experience anew.
+
+    Args:
+        net: `net(noisy, condition, level)`, such as `SR3UNet`.
+        schedule: the noise schedule to train with.
+        parametrization: what the net predicts and what is diffused.
+        iterations: of each training experience.
+        test_stream: Avalanche experiences to evaluate on, one domain each; empty: no evaluation.
+        strategy: the continual-learning strategy.
+        sampling: how images are drawn for evaluation.
+        eval_every: iterations between evaluations within an experience; 0: none.
+        batch_size, eval_batch_size: images.
+        lr: of Adam.
+        loss: `l2` or `l1`.
+        ema: decay of the moving average; 0: none.
+        clip: largest norm of the gradient; 0: no limit.
+        bf16: autocast the net to bfloat16.
+        device: where to train.
+        workers: processes that load images; 0: in this one.
+        plugins: further Avalanche plugins.
+        evaluator: Avalanche's manager of metrics and loggers; None: silent.
+
+    Example:
+        >>> template = SR3Template(
+        ...     net=SR3UNet(),
+        ...     schedule=NoiseSchedule.linear(),
+        ...     parametrization=Parametrization(),
+        ...     iterations=[1000, 500],
+        ... )
+        >>> for experience in benchmark.train_stream:
+        ...     template.train(experience)
+    """
+
+    def __init__(
+        self,
+        *,
+        net: nn.Module,
+        schedule: NoiseSchedule,
+        parametrization: Parametrization,
+        iterations: Sequence[int],
+        test_stream: Sequence[Any] = (),
+        strategy: Strategy | None = None,
+        sampling: Sampling | None = None,
+        eval_every: int = 0,
+        batch_size: int = 16,
+        eval_batch_size: int = 64,
+        lr: float = 1e-4,
+        loss: str = "l2",
+        ema: float = 0.9999,
+        clip: float = 1.0,
+        bf16: bool = False,
+        device: torch.device | str = "cpu",
+        workers: int = 0,
+        plugins: Sequence[Any] = (),
+        evaluator: EvaluationPlugin | None = None,
+    ) -> None:
+        self.strategy = strategy or Strategy()
+        self.iterations = list(iterations)
+        self.test_stream = list(test_stream)
+        self.sampling = sampling or Sampling()
+        self.evaluate_every = eval_every  # not Avalanche's eval_every, which draws random numbers
+        self.learning: Any = None  # the training experience, also while another is evaluated
+        self.ema_decay = ema
+        self.ema: AveragedModel | None = None
+        self.clip = clip
+        self.bf16 = bf16
+        self.workers = workers
+        model = PackedSR3(net, schedule, parametrization).to(device)
+        # Training on a CPU is 1.7 times as fast with channels last; tensor cores like it too.
+        model.to(memory_format=torch.channels_last)
+        super().__init__(
+            model=model,
+            optimizer=torch.optim.Adam(model.parameters(), lr=lr),
+            criterion=DenoisingLoss(loss),
+            train_mb_size=batch_size,
+            eval_mb_size=eval_batch_size,
+            device=device,
+            plugins=[*self.strategy.plugins(self), *plugins],
+            evaluator=evaluator or EvaluationPlugin(loggers=[_Silent()]),
+        )
+
+    # Training: an exact number of iterations
+
+    @property
+    def budget(self) -> int:
+        """The iterations of the present experience."""
+        assert self.experience is not None
+        return self.iterations[self.experience.current_experience]
+
+    @property
+    def trained_on(self) -> str:
+        """The domains that are being learnt, or were last; `init` before the first iteration."""
+        return "+".join(self.learning.domains) if self.clock.train_iterations else INIT
+
+    def train(self, experiences: Any, eval_streams: Any = None, **kwargs: Any) -> Any:
+        """Train on one experience or several; see `SupervisedTemplate.train`."""
+        kwargs = {"reset_optimizer_state": True, "num_workers": self.workers} | kwargs
+        # Never None: Avalanche would evaluate on the training images.
+        return super().train(experiences, eval_streams or [], **kwargs)
+
+    def make_train_dataloader(self, num_workers: int = 0, **kwargs: Any) -> None:
+        """All batches of the experience, as one pass over a repeatedly shuffled data set."""
+        assert self.adapted_dataset is not None
+        order = ShuffledForever(len(self.adapted_dataset), self.budget * self.train_mb_size)
+        self.dataloader: Any = DataLoader(
+            self.adapted_dataset,
+            batch_size=self.train_mb_size,
+            sampler=order,
+            num_workers=num_workers,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def _before_training_exp(self, **kwargs: Any) -> None:
+        assert self.experience is not None
+        self.learning = self.experience
+        number = self.experience.current_experience
+        self.model.window = self.strategy.window(number, self.model.schedule.steps)
+        super()._before_training_exp(**kwargs)
+        if self.ema_decay:
+            self.ema = averaged(self.model, self.ema_decay)
+
+    def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
+        if experience.current_experience == 0:
+            self.evaluate()
+        # A plugin may have put a loader of its own in place (replay does), of any length.
+        loader: Any = self.dataloader
+        while (left := self.budget - self.clock.train_exp_iterations) > 0:
+            self.dataloader = _Shortened(loader, left)
+            self._before_training_epoch(**kwargs)
+            self.training_epoch(**kwargs)
+            self._after_training_epoch(**kwargs)
+            if self._stop_training:
+                break
+
+    def forward(self) -> Tensor:
+        with self._autocast():
+            output: Tensor = self.model(self.mb_x)
+        return output
+
+    def optimizer_step(self) -> None:
+        if self.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        super().optimizer_step()
+        if self.ema is not None:
+            self.ema.update_parameters(self.model)
+
+    def _after_training_iteration(self, **kwargs: Any) -> None:
+        super()._after_training_iteration(**kwargs)
+        done = self.clock.train_exp_iterations  # the clock, a plugin, has counted this one
+        if self.evaluate_every and done % self.evaluate_every == 0 and done < self.budget:
+            self.evaluate()
+
+    def _after_training_exp(self, **kwargs: Any) -> None:
+        if self.ema is not None:
+            self.model.load_state_dict(self.ema.module.state_dict())
+            self.ema = None
+        super()._after_training_exp(**kwargs)
+        self.evaluate()
+
+    # Evaluation: sampling
+
+    def evaluate(self) -> None:
+        """Sample and measure every test image, leaving the random numbers of training alone."""
+        if self.test_stream:
+            with isolated_rng():
+                self.eval(self.test_stream)
+
+    @property
+    def inference_net(self) -> nn.Module:
+        """The net to draw images with: the moving average where there is one."""
+        model: Any = self.model if self.ema is None else self.ema.module
+        net: nn.Module = model.net
+        return net
+
+    def eval_epoch(self, **kwargs: Any) -> None:
+        net = self.inference_net.eval()  # Avalanche restores the modes of the trained model
+        denoiser = Denoiser(net, self.model.parametrization, self._autocast)
+        first = self.sampling.seed
+        for self.mbatch in self.dataloader:  # noqa: B020  as Avalanche does
+            self._unpack_minibatch()
+            self._before_eval_iteration(**kwargs)
+            self._before_eval_forward(**kwargs)
+            condition, _ = unpack(self.mb_x)
+            self.mb_output = sample(
+                denoiser,
+                condition,
+                self.model.schedule,
+                self.sampling.sampler,
+                self.sampling.steps,
+                eta=self.sampling.eta,
+                seeds=range(first, first + len(condition)),
+            )
+            first += len(condition)
+            self._after_eval_forward(**kwargs)
+            self._after_eval_iteration(**kwargs)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if not self.bf16:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+class ShuffledForever(Sampler[int]):
+    """`total` indices of a data set of `length`: permutation after permutation."""
+
+    def __init__(self, length: int, total: int) -> None:
+        self.length = length
+        self.total = total
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __iter__(self) -> Iterator[int]:
+        left = self.total
+        while left > 0:
+            yield from torch.randperm(self.length)[:left].tolist()
+            left -= self.length
+
+
+class _Shortened:
+    """The first `length` batches of a loader; loggers ask for the length."""
+
+    def __init__(self, loader: Any, length: int) -> None:
+        self.loader = loader
+        self.length = min(length, len(loader))
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[Any]:
+        for _, batch in zip(range(self.length), self.loader, strict=False):
+            yield batch
+
+
+class _Silent:
+    """A logger that says nothing; without any, Avalanche warns."""
+
+    def log_metrics(self, values: Any) -> None: ...

@@ -1,0 +1,124 @@
+"""The base class of strategies, and how one is found by its name and options.
+
+A strategy is one frozen dataclass in one file. Its fields are its options; it overrides the
+hooks that it needs and no others:
+
+    @dataclass(frozen=True)
+    class Mine(Strategy):
+        '''One line that `cl-sr list strategies` shows.'''
+
+        strength: float = option(1.0, "how much")
+
+        def plugins(self, template):
+            return [AnyAvalanchePlugin(self.strength)]
+
+State belongs into the Avalanche plugins that a strategy returns, never into the strategy: one
+strategy object describes a run, and many runs may share it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cl_sr.errors import InputError, nearest
+from cl_sr.plugins import shipped
+
+if TYPE_CHECKING:
+    from cl_sr.training.template import SR3Template
+
+
+def option(default: Any, help: str) -> Any:
+    """A field of a strategy with a line of help."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """What is done at each experience of a stream. The base class is plain fine-tuning.
+
+    Tensors and Avalanche are imported inside the hooks, so that listing strategies stays quick.
+    """
+
+    @classmethod
+    def title(cls) -> str:
+        """The name on the command line: the class's name with hyphens."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+
+    def check(self, steps: int) -> None:
+        """Refuse options that cannot work with a schedule of `steps` time-steps.
+
+        Raises:
+            InputError: with the remedy.
+        """
+
+    def curriculum(self, domains: Sequence[str]) -> list[tuple[str, ...]]:
+        """The domains of each training experience, from those of the stream in order."""
+        return [(domain,) for domain in domains]
+
+    def window(self, experience: int, steps: int) -> tuple[int, int]:
+        """The time-step window to train on: t in `{start + 1, ..., stop}`, 0 is low noise.
+
+        Args:
+            experience: number of the experience, from 0.
+            steps: T of the schedule.
+        """
+        return 0, steps
+
+    def plugins(self, template: SR3Template) -> list[Any]:
+        """Avalanche plugins (`SupervisedPlugin`) to train with, made anew for each run."""
+        return []
+
+
+def shipped_strategies() -> dict[str, type[Strategy]]:
+    """The strategies of this folder, by name."""
+    modules = shipped("cl_sr.strategies", Path(__file__).parent)
+    found = [
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Strategy)
+        and value.__module__ == module.__name__
+    ]
+    return {cls.title(): cls for cls in found}
+
+
+def find_strategy(text: str) -> Strategy:
+    """A strategy from `name` or `name:option=value,option=value`.
+
+    Raises:
+        InputError: unknown name or option, or a value of the wrong type.
+    """
+    name, _, options = text.partition(":")
+    strategies = shipped_strategies()
+    if name not in strategies:
+        raise InputError(f"unknown strategy {name!r}: {nearest(name, strategies)}")
+    return _with_options(strategies[name], options)
+
+
+def _with_options(cls: type[Strategy], text: str) -> Strategy:
+    from pydantic import TypeAdapter, ValidationError  # not needed to list strategies
+
+    known = {item.name for item in fields(cls)}
+    values = {}
+    for part in filter(None, text.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise InputError(f"strategy {cls.title()}: {part!r} is not option=value")
+        if not known:
+            raise InputError(f"strategy {cls.title()} has no options, but was given {key!r}")
+        if key not in known:
+            raise InputError(f"strategy {cls.title()} has no option {key!r}: {nearest(key, known)}")
+        values[key] = value
+    try:
+        return TypeAdapter(cls).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"strategy {cls.title()}: {where}={first['input']}: {first['msg'].lower()}"
+        ) from error

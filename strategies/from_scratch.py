@@ -1,0 +1,21 @@
+"""Training from scratch on each domain: what a model reaches without the domains before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cl_sr.strategies.base import Strategy
+
+if TYPE_CHECKING:
+    from cl_sr.training.template import SR3Template
+
+
+@dataclass(frozen=True)
+class FromScratch(Strategy):
+    """Fresh random weights at every domain: no transfer, all is forgotten."""
+
+    def plugins(self, template: SR3Template) -> list[Any]:
+        from avalanche.training.plugins import FromScratchTrainingPlugin
+
+        return [FromScratchTrainingPlugin(reset_optimizer=False)]

@@ -1,0 +1,24 @@
+"""Timestep-window fine-tuning: adapt only some noise levels (Saini et al., Table 1a)."""
+
+from dataclasses import dataclass
+
+from cl_sr.errors import InputError
+from cl_sr.strategies.base import Strategy, option
+
+
+@dataclass(frozen=True)
+class TimestepWindow(Strategy):
+    """Fine-tune on the time-steps start+1..stop alone; the first domain trains on all."""
+
+    start: int = option(0, "low-noise end of the window, 0 <= start < stop")
+    stop: int = option(200, "high-noise end of the window, at most T (diffusion.steps)")
+
+    def check(self, steps: int) -> None:
+        if not 0 <= self.start < self.stop <= steps:
+            raise InputError(
+                f"time-step window {self.start}-{self.stop} is empty or not within 0..{steps}: "
+                "it needs 0 <= start < stop <= T"
+            )
+
+    def window(self, experience: int, steps: int) -> tuple[int, int]:
+        return (0, steps) if experience == 0 else (self.start, self.stop)

@@ -1,0 +1,101 @@
+"""Images as people have them: every mode that Pillow reads, and every way to be broken."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cl_sr.data.folder import digest, find_images, fit, read_all, read_rgb
+
+COLOURS = np.zeros((4, 6, 3), dtype=np.uint8)
+COLOURS[:, :3] = (250, 20, 40)
+COLOURS[:, 3:] = (10, 200, 90)
+
+
+def save(path: Path, mode: str = "RGB", **options: object) -> Path:
+    image = Image.fromarray(COLOURS)
+    image.convert(mode, palette=Image.Palette.ADAPTIVE).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK", "L", "1"])
+def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
+    path = save(tmp_path / ("image.jpg" if mode == "CMYK" else "image.png"), mode)
+    pixels = read_rgb(path)
+    assert pixels.shape == (4, 6, 3)
+    assert pixels.dtype == np.uint8
+    if mode in {"RGB", "RGBA", "P"}:
+        assert np.array_equal(pixels, COLOURS)
+    if mode == "L":
+        assert (np.ptp(pixels, axis=2) == 0).all()
+
+
+def test_16_bit_grey_keeps_its_range(tmp_path: Path) -> None:
+    values = np.array([[0, 257 * 100, 65535]], dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / "grey16.png")
+    assert read_rgb(tmp_path / "grey16.png")[0, :, 0].tolist() == [0, 100, 255]
+
+
+def test_transparent_pixels_are_white(tmp_path: Path) -> None:
+    rgba = np.dstack([COLOURS, np.full((4, 6), 255, dtype=np.uint8)])
+    rgba[0, 0, 3] = 0
+    Image.fromarray(rgba).save(tmp_path / "rgba.png")
+    pixels = read_rgb(tmp_path / "rgba.png")
+    assert pixels[0, 0].tolist() == [255, 255, 255]
+    assert np.array_equal(pixels[1], COLOURS[1])
+
+
+def test_photographs_are_turned_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    save(tmp_path / "turned.png", exif=exif)
+    assert read_rgb(tmp_path / "turned.png").shape == (6, 4, 3)
+
+
+def test_broken_files_are_set_aside_with_a_reason(tmp_path: Path) -> None:
+    good = save(tmp_path / "good.png")
+    whole = save(tmp_path / "truncated.jpg").read_bytes()
+    (tmp_path / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.jpg").write_text("not an image")
+    Image.fromarray(COLOURS[:1, :1]).save(tmp_path / "one-pixel.png")
+    images, unreadable = read_all(find_images(tmp_path), 2, lambda pixels: pixels)
+    assert [image.path for image in images] == [str(good)]
+    assert {u.path.name for u in unreadable} == {
+        "truncated.jpg",
+        "empty.png",
+        "text.jpg",
+        "one-pixel.png",
+    }
+    assert all(u.reason and "\n" not in u.reason for u in unreadable)
+
+
+def test_images_are_found_below_any_folder_by_any_suffix(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    names = ["x.JPG", "a/y.webp", "a/b/z.bmp", "a/b/ä ö\n.jpeg", "a/u.png"]
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    assert {str(p.relative_to(tmp_path)) for p in find_images(tmp_path)} == set(names)
+
+
+def test_the_digest_is_of_the_pixels_not_of_the_file(tmp_path: Path) -> None:
+    png, bmp = save(tmp_path / "a.png"), save(tmp_path / "a.bmp")
+    assert png.read_bytes() != bmp.read_bytes()
+    assert digest(read_rgb(png)) == digest(read_rgb(bmp))
+    assert digest(COLOURS) != digest(COLOURS.reshape(6, 4, 3))
+
+
+def test_a_face_is_cut_from_the_middle() -> None:
+    tall = np.zeros((218, 178, 3), dtype=np.uint8)
+    tall[20:198] = 255  # the middle 178 rows
+    assert fit(tall, 178).min() == 255
+    assert fit(tall, 32).shape == (32, 32, 3)
+    assert fit(tall, 32)[1:-1].min() > 250
+
+
+def test_a_square_of_the_right_size_is_left_alone() -> None:
+    square = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    assert fit(square, 8) is square

@@ -1,0 +1,97 @@
+import csv
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cl_sr.data.domains import CELEBA, DF2K_OST, Domain
+from cl_sr.data.folder import ImageFile
+from cl_sr.data.prepare import load_domain, manifest, split
+from cl_sr.errors import InputError
+
+SETTINGS: dict[str, Any] = {"size": 16, "scale": 4, "standin_images": 20, "split_seed": 0}
+
+
+def files(hashes: list[str]) -> list[ImageFile]:
+    return [ImageFile(f"{k}.png", sha, 8, 8, None) for k, sha in enumerate(hashes)]
+
+
+@given(st.lists(st.integers(0, 30).map(str), min_size=4, max_size=60), st.integers(0, 5))
+def test_copies_never_stand_on_both_sides(hashes: list[str], seed: int) -> None:
+    train, test = split(files(hashes), seed)
+    assert not {f.sha256 for f in train} & {f.sha256 for f in test}
+    assert len(train) + len(test) == len(hashes)
+    distinct = len(set(hashes))
+    assert len({f.sha256 for f in train}) == round(0.7 * distinct)
+
+
+def test_the_split_depends_on_the_seed_and_not_on_names() -> None:
+    one = files([str(k) for k in range(100)])
+    renamed = [ImageFile(f"other-{f.path}", f.sha256, 8, 8, None) for f in reversed(one)]
+
+    def side(of: list[ImageFile], seed: int) -> list[str]:
+        return [f.sha256 for f in split(of, seed)[1]]
+
+    assert side(one, 0) == side(renamed, 0)
+    assert side(one, 0) != side(one, 1)
+
+
+def test_a_folder_with_copies(image_folder: Callable[..., Path]) -> None:
+    folder = image_folder("celeba", 10)
+    for k in range(3):
+        shutil.copy(folder / "000.png", folder / f"copy-{k}.png")
+    data = load_domain(CELEBA, folder, **SETTINGS)
+    assert data.source == "folder"
+    assert data.duplicates == 3
+    assert len(data.train) + len(data.test_files) == 13
+    rows = list(csv.DictReader(io.StringIO(manifest([data], {"celeba": folder}))))
+    copies = [row for row in rows if row["copies"] == "4"]
+    assert {row["path"] for row in copies} == {"000.png", *(f"copy-{k}.png" for k in range(3))}
+    assert len({row["side"] for row in copies}) == 1
+
+
+def test_unreadable_files_are_counted_and_too_few_images_are_an_error(
+    image_folder: Callable[..., Path],
+) -> None:
+    folder = image_folder("celeba", 5)
+    (folder / "broken.jpg").write_text("no")
+    data = load_domain(CELEBA, folder, **SETTINGS)
+    assert [u.path.name for u in data.unreadable] == ["broken.jpg"]
+    for name in ("000", "001"):
+        (folder / f"{name}.png").unlink()
+    with pytest.raises(InputError, match=r"3 usable images of 4.*broken.jpg.*--data celeba=DIR"):
+        load_domain(CELEBA, folder, **SETTINGS)
+
+
+def test_empty_and_missing_folders(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="0 usable images of 0"):
+        load_domain(CELEBA, tmp_path, **SETTINGS)
+    with pytest.raises(InputError, match="no folder"):
+        load_domain(CELEBA, tmp_path / "nowhere", **SETTINGS)
+
+
+def test_random_crops_keep_whole_images_within_memory(image_folder: Callable[..., Path]) -> None:
+    folder = image_folder("df2k-ost", 10, size=(40, 30))
+    kept = load_domain(DF2K_OST, folder, **SETTINGS)
+    assert all(f.pixels is not None and f.pixels.shape == (30, 40, 3) for f in kept.train)
+    bare = load_domain(DF2K_OST, folder, **SETTINGS, memory_gb=0)
+    assert all(f.pixels is None for f in bare.train)
+    assert np.array_equal(kept.test, bare.test)
+    assert kept.test.shape == (3, 3, 16, 16)
+
+
+def test_standins_are_labelled() -> None:
+    data = load_domain(CELEBA, None, **SETTINGS)
+    assert (data.source, data.label) == ("stand-in", "celeba (stand-in)")
+    assert (len(data.train), len(data.test)) == (14, 6)
+
+
+def test_a_domain_without_stand_in_needs_a_folder() -> None:
+    with pytest.raises(InputError, match="--data cats=DIR"):
+        load_domain(Domain("cats", "cats"), None, **SETTINGS)

@@ -1,0 +1,128 @@
+"""Samplers against an exact denoiser: that of a Gaussian, whose posterior is known."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from cl_sr.diffusion import Denoiser, NoiseSchedule, Parametrization, sample
+
+MEAN, STD = 0.2, 0.1
+
+
+def gaussian(noisy: Tensor, _: Tensor | None, level: Tensor) -> Tensor:
+    """The exact noise estimate where images are N(MEAN, STD^2) in every pixel."""
+    gamma = float(level[0].double() ** 2)
+    variance = gamma * STD**2 + 1 - gamma
+    x0 = MEAN + math.sqrt(gamma) * STD**2 / variance * (noisy - math.sqrt(gamma) * MEAN)
+    return (noisy - math.sqrt(gamma) * x0) / math.sqrt(1 - gamma)
+
+
+@pytest.mark.parametrize("variance", ["posterior", "beta"])
+def test_ancestral_has_the_distribution_it_was_trained_on(variance: Any) -> None:
+    torch.manual_seed(0)
+    images = sample(
+        gaussian, None, NoiseSchedule.linear(), variance=variance, shape=(16, 3, 32, 32)
+    )
+    assert float(images.mean()) == pytest.approx(MEAN, abs=2e-3)
+    assert float(images.std()) == pytest.approx(STD, rel=0.03)
+
+
+def test_ddim_converges_to_the_exact_flow_with_first_order() -> None:
+    # The probability flow of a Gaussian moves each quantile to the same quantile.
+    start = torch.linspace(-2, 2, 3 * 64).reshape(1, 3, 8, 8)
+    schedule = NoiseSchedule.linear(2000)
+    gamma = float(schedule.gammas[-1])
+    exact = MEAN + STD * (start - gamma**0.5 * MEAN) / (gamma * STD**2 + 1 - gamma) ** 0.5
+    errors = [
+        float((sample(gaussian, None, schedule, "ddim", n, start=start) - exact).abs().max())
+        for n in (500, 1000, 2000)
+    ]
+    assert errors[2] < 2e-3
+    assert errors[0] / errors[1] == pytest.approx(2, rel=0.1)
+    assert errors[1] / errors[2] == pytest.approx(2, rel=0.1)
+
+
+def test_ddim_with_eta_1_over_all_steps_is_ancestral() -> None:
+    noises = torch.randn(500, 1, 3, 4, 4)
+    schedule, start = NoiseSchedule.linear(500, 1e-4, 4e-2), torch.randn(1, 3, 4, 4)
+    a, b = (
+        sample(gaussian, None, schedule, name, start=start, noises=noises, eta=1.0)
+        for name in ("ancestral", "ddim")
+    )
+    assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_an_image_does_not_depend_on_its_batch() -> None:
+    schedule = NoiseSchedule.linear(20, 1e-3, 0.3)
+    condition = torch.rand(3, 3, 4, 4)
+    together = sample(gaussian, condition, schedule, seeds=[5, 6, 7])
+    alone = sample(gaussian, condition[1:2], schedule, seeds=[6])
+    assert torch.equal(together[1:2], alone)
+
+
+def test_seeds_leave_the_global_generator_alone() -> None:
+    before = torch.get_rng_state()
+    sample(gaussian, torch.zeros(1, 3, 4, 4), NoiseSchedule.linear(5), seeds=[1])
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v", "x0"])
+def test_residual_models_are_sampled_around_their_condition(prediction: Any) -> None:
+    """A net that knows the residual (0.04 everywhere) ends at condition + residual."""
+    parametrization = Parametrization(prediction, "residual", residual_scale=5.0)
+
+    def net(noisy: Tensor, condition: Tensor | None, level: Tensor) -> Tensor:
+        diffused = torch.full_like(noisy, 0.2)
+        level4 = level[:, None, None, None]
+        noise = (noisy - level4 * diffused) / (1 - level4**2).sqrt()
+        return parametrization.output(diffused, noise, level)
+
+    condition = torch.rand(2, 3, 4, 4) - 0.5
+    denoiser = Denoiser(net, parametrization)
+    for sampler in ("ancestral", "ddim"):
+        out = sample(denoiser, condition, NoiseSchedule.linear(), sampler, 10, seeds=[1, 2])
+        assert torch.allclose(out, condition + 0.04, atol=1e-4)
+
+
+def test_clip_keeps_images_in_range() -> None:
+    def far(noisy: Tensor, condition: Tensor | None, level: Tensor) -> Tensor:
+        return -10 * torch.ones_like(noisy)
+
+    schedule, condition = NoiseSchedule.linear(10, 1e-2, 0.5), torch.zeros(1, 3, 2, 2)
+    assert float(sample(far, condition, schedule, "ddim").max()) <= 1
+    assert float(sample(far, condition, schedule, "ddim", clip=False).max()) > 1
+
+
+def test_callback_sees_every_step() -> None:
+    seen: list[int] = []
+    sample(
+        gaussian,
+        torch.zeros(1, 3, 2, 2),
+        NoiseSchedule.linear(10, 1e-3, 0.5),
+        "ddim",
+        5,
+        callback=lambda state: seen.append(state["t"]),
+    )
+    assert seen == [10, 8, 6, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sampler": "euler"}, "unknown sampler"),
+        ({"steps": 11}, r"1\.\.10"),
+        ({"seeds": [1, 2]}, "2 seeds for 1 images"),
+        ({"noises": torch.zeros(3, 1, 3, 2, 2)}, "3 recorded noises for 10 steps"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sample(gaussian, torch.zeros(1, 3, 2, 2), NoiseSchedule.linear(10), **arguments)
+
+
+def test_without_any_shape_there_is_an_error() -> None:
+    with pytest.raises(ValueError, match="shape"):
+        sample(gaussian, None, NoiseSchedule.linear(10))

@@ -1,0 +1,108 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from cl_sr.errors import InputError
+from cl_sr.evaluation import psnr, ssim
+from cl_sr.evaluation.metrics import build_metrics
+
+
+def pair(size: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    a = torch.rand(2, 3, size, size, generator=generator)
+    return a, (a + 0.1 * torch.randn(a.shape, generator=generator))
+
+
+def as_bytes(images: torch.Tensor) -> np.ndarray:
+    return (images.clamp(0, 1) * 255).round().permute(0, 2, 3, 1).numpy().astype(np.uint8)
+
+
+def test_rgb8_is_scikit_image_on_8_bit_images() -> None:
+    a, b = pair()
+    for k, (x, y) in enumerate(zip(as_bytes(a), as_bytes(b), strict=True)):
+        assert float(psnr(a, b)[k]) == pytest.approx(peak_signal_noise_ratio(x, y), abs=1e-9)
+        expected = structural_similarity(
+            x,
+            y,
+            channel_axis=2,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=255,
+        )
+        assert float(ssim(a, b)[k]) == pytest.approx(expected, abs=1e-9)
+
+
+def test_psnr_by_hand() -> None:
+    a = torch.zeros(1, 3, 2, 2)
+    assert float(psnr(a, a + 51 / 255)) == pytest.approx(20 * np.log10(255 / 51))
+
+
+def test_identical_images() -> None:
+    a, _ = pair()
+    assert psnr(a, a).isinf().all()
+    assert torch.allclose(ssim(a, a), torch.ones(2, dtype=torch.float64))
+
+
+def test_y601_scales_grey_by_219_over_255() -> None:
+    a = torch.full((1, 3, 12, 12), 0.2)
+    b = torch.full((1, 3, 12, 12), 0.4)
+    expected = 20 * np.log10(255 / (51 * 219 / 255))
+    assert float(psnr(a, b, "y601")) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.shared
+def test_the_recorded_values_of_the_public_code(golden: Path) -> None:
+    recorded = json.loads((golden / "prepare" / "metrics.json").read_text())
+    for name, values in recorded.items():
+        hr, sr = (
+            torch.from_numpy(np.array(Image.open(golden / "prepare" / name / f"{kind}.png")))
+            .permute(2, 0, 1)[None]
+            .div(255)
+            for kind in ("hr", "sr")
+        )
+        assert float(psnr(sr, hr)) == pytest.approx(values["janspiry_psnr"], abs=1e-4)
+        assert float(ssim(sr, hr)) == pytest.approx(values["janspiry_ssim"], abs=1e-5)
+        if name == "celebahq_16_128_00031":
+            assert float(psnr(sr, hr, "y601")) == pytest.approx(22.55, abs=5e-3)
+
+
+def test_images_that_cannot_be_compared() -> None:
+    a, b = pair()
+    with pytest.raises(ValueError, match="B, 3, H, W"):
+        psnr(a, b[:1])
+    with pytest.raises(ValueError, match="11x11"):
+        ssim(a[..., :8], b[..., :8])
+    with pytest.raises(ValueError, match="protocol"):
+        psnr(a, b, "yuv")  # type: ignore[arg-type]
+
+
+def test_metrics_of_pyiqa_have_their_direction() -> None:
+    metrics = build_metrics(["psnr", "gmsd", "vif"], "rgb8", 64, torch.device("cpu"))
+    assert [m.higher_is_better for m in metrics] == [True, False, True]
+    a, b = pair(64)
+    assert metrics[1].measure(a, b.clamp(0, 1)).shape == (2,)
+
+
+def test_a_misspelt_metric_is_told_before_the_run() -> None:
+    with pytest.raises(InputError, match="did you mean 'lpips'"):
+        build_metrics(["lpip"], "rgb8", 64, torch.device("cpu"))
+
+
+def test_weights_that_cannot_be_had_are_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import pyiqa
+
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("no route to host\nsecond line")
+
+    monkeypatch.setattr(pyiqa, "create_metric", offline)
+    with pytest.raises(InputError, match=r"lpips cannot be loaded.*leave it out") as error:
+        build_metrics(["lpips"], "rgb8", 64, torch.device("cpu"))
+    assert "\n" not in str(error.value)

@@ -1,0 +1,121 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from rich.console import Console
+
+from cl_sr.evaluation import ForgettingMatrix
+from cl_sr.reporting import write_report
+from cl_sr.reporting.tables import forgetting_table, matrix_table
+from cl_sr.training.run_folder import RunFolder
+
+ROWS = {
+    "bicubic": (20.5, 16.25),
+    "init": (18.0, 15.0),
+    "celeba": (23.25, 15.5),
+    "animef": (19.0, 17.75),
+}
+
+
+def make_run(path: Path, state: str = "finished") -> RunFolder:
+    """A run folder with figures made up by hand."""
+    folder = RunFolder.create(path, overwrite=False)
+    config = {
+        "stream": "celeba-anime",
+        "strategy": "finetune",
+        "seed": 3,
+        "data": {"kernel": "bicubic", "scale": 4, "size": 16},
+        "diffusion": {"steps": 2000},
+        "eval": {"protocol": "rgb8", "sampler": "ddim", "steps": 5, "seed": 0, "samples": 2},
+    }
+    folder.write("config.yaml", yaml.safe_dump(config))
+    folder.write_json(
+        "env.json",
+        {
+            "data": {"celeba": {"source": "stand-in"}, "animef": {"source": "stand-in"}},
+            "metrics": {"psnr": True, "ssim": True},
+        },
+    )
+    folder.write_json("status.json", {"state": state, "iteration": 10, "of": 20})
+    matrices = [ForgettingMatrix("psnr"), ForgettingMatrix("ssim")]
+    for after, values in ROWS.items():
+        for domain, value in zip(("celeba", "animef"), values, strict=True):
+            matrices[0].record(after, domain, value)
+            matrices[1].record(after, domain, value / 40)
+            if after != "bicubic":
+                iteration = {"init": 0, "celeba": 10, "animef": 20}[after]
+                folder.append_metrics(
+                    f'{{"iteration": {iteration}, "experience_iteration": 10, '
+                    f'"trained_on": "{after}", "domain": "{domain}", '
+                    f'"psnr": {value}, "ssim": {value / 40}, "n": 64}}'
+                )
+    folder.write_matrices(matrices)
+    for domain in ("celeba", "animef"):
+        (folder.path / "samples" / domain).mkdir(parents=True)
+        for column in ("lr", "bicubic", "hr", "after-celeba", "after-animef"):
+            side = 4 if column == "lr" else 16
+            strip = np.random.default_rng(0).integers(0, 256, (side, 2 * side, 3), dtype=np.uint8)
+            Image.fromarray(strip).save(folder.path / "samples" / domain / f"{column}.png")
+    return folder
+
+
+def test_report_md_has_the_figures_and_what_they_depend_on(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    write_report(folder)
+    text = (folder.path / "report.md").read_text(encoding="utf-8")
+    assert "| after celeba | 23.25 | 15.50 |" in text
+    assert "| bicubic upsampling | 20.50 | 16.25 |" in text
+    assert "| celeba (stand-in) | PSNR | +5.25 | -4.25 | +4.25 | -1.50 |" in text
+    assert "celeba (stand-in) lost 4.25 dB" in text
+    for part in ("rgb8", "bicubic", "x4", "ddim, 5 of 2000 steps", "celeba 64", "seed 3"):
+        assert part in text
+    assert "stand-in images" in text.splitlines()[0]
+    assert "Unfinished" not in text
+
+
+def test_the_pictures_are_pictures(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    write_report(folder)
+    for name in ("curves.png", "samples.png"):
+        with Image.open(folder.path / name) as image:
+            assert min(image.size) > 300
+            colours = image.convert("RGB").getcolors(1_000_000)
+            assert colours is not None
+            assert len(colours) > 50
+
+
+def test_an_unfinished_run_says_so(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", state="interrupted")
+    report = write_report(folder)
+    assert "interrupted at iteration 10 of 20" in report.state
+    assert "Unfinished" in (folder.path / "report.md").read_text(encoding="utf-8")
+    console = Console(record=True, width=100)
+    report.show(console)
+    assert "interrupted at iteration 10 of 20" in console.export_text()
+
+
+def test_a_run_that_measured_nothing_has_a_report(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    (folder.path / "matrix.csv").unlink()
+    (folder.path / "metrics.jsonl").unlink()
+    assert "Nothing was evaluated" in write_report(folder).headline
+
+
+def test_metrics_where_lower_is_better_keep_their_sign_straight() -> None:
+    matrix = ForgettingMatrix("lpips", higher_is_better=False)
+    for after, value in (("bicubic", 0.5), ("celeba", 0.2), ("animef", 0.3)):
+        matrix.record(after, "celeba", value)
+    assert "lower is better" in matrix_table(matrix, {}).head[0]
+    (row,) = forgetting_table([matrix], {}).rows
+    assert row[3:] == ["-0.1000", "+0.1000", "+0.2000"]
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_the_terminal_shows_every_figure(tmp_path: Path, width: int) -> None:
+    console = Console(record=True, width=width)
+    write_report(make_run(tmp_path / "run")).show(console)
+    text = console.export_text()
+    for figure in ("23.25", "19.00", "-4.25", "+5.25"):
+        assert figure in text

@@ -1,0 +1,203 @@
+"""Whole runs through the library's own functions."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from avalanche.training.plugins import SupervisedPlugin
+from PIL import Image
+
+from cl_sr.config import read_preset, resolve
+from cl_sr.data.pairs import test_pairs as make_test_pairs
+from cl_sr.data.pairs import unpack
+from cl_sr.diffusion import Denoiser, sample
+from cl_sr.errors import InputError
+from cl_sr.evaluation import psnr
+from cl_sr.models import load_sr3
+from cl_sr.training.device import choose_device
+from cl_sr.training.run import execute, plan_run
+from cl_sr.training.run_folder import RunFolder
+
+
+def run(path: Path, overrides: list[str], **more: Any) -> RunFolder:
+    plan = plan_run(resolve(read_preset("demo"), overrides))
+    return execute(plan, RunFolder.create(path, overwrite=False), **more)
+
+
+def records(folder: RunFolder) -> list[dict[str, Any]]:
+    return list(folder.metrics())
+
+
+def final_weights(folder: RunFolder) -> bytes:
+    return (folder.path / "checkpoints" / "animef" / "model.safetensors").read_bytes()
+
+
+def test_the_folder_holds_what_the_design_says(tmp_path: Path, tiny: list[str]) -> None:
+    folder = run(tmp_path / "run", tiny)
+    found = records(folder)
+    assert [(r["iteration"], r["trained_on"], r["domain"]) for r in found] == [
+        (iteration, trained_on, domain)
+        for iteration, trained_on in [
+            (0, "init"),
+            (2, "celeba"),
+            (4, "celeba"),
+            (6, "animef"),
+            (7, "animef"),
+        ]
+        for domain in ("celeba", "animef")
+    ]
+    assert found[-1] | {"psnr": 0, "ssim": 0} == {
+        "iteration": 7,
+        "experience": 1,
+        "experience_iteration": 3,
+        "trained_on": "animef",
+        "domain": "animef",
+        "psnr": 0,
+        "ssim": 0,
+        "n": 3,
+        "sampler": "ddim",
+        "steps": 2,
+        "source": "stand-in",
+    }
+    with (folder.path / "matrix.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(r["metric"], r["after"], r["domain"]) for r in rows} == {
+        (metric, after, domain)
+        for metric in ("psnr", "ssim")
+        for after in ("bicubic", "init", "celeba", "animef")
+        for domain in ("celeba", "animef")
+    }
+    last = {r["domain"]: r["psnr"] for r in found[-2:]}
+    assert {
+        r["domain"]: float(r["value"])
+        for r in rows
+        if (r["metric"], r["after"]) == ("psnr", "animef")
+    } == last
+    status = json.loads((folder.path / "status.json").read_text())
+    assert status == {"state": "finished", "iteration": 7, "of": 7}
+    environment = json.loads((folder.path / "env.json").read_text())
+    assert environment["data"]["celeba"]["source"] == "stand-in"
+    assert not list(folder.path.rglob("*.partial"))
+    assert not [p for p in folder.path.rglob("*") if p.suffix in {".pt", ".pth", ".pkl", ".ckpt"}]
+
+
+def test_the_saved_weights_reproduce_the_reported_figures(tmp_path: Path, tiny: list[str]) -> None:
+    """From the checkpoint and the library's parts alone, without Avalanche."""
+    config = resolve(read_preset("demo"), tiny)
+    plan = plan_run(config)
+    folder = execute(plan, RunFolder.create(tmp_path / "run", overwrite=False))
+    net = load_sr3(folder.path / "checkpoints" / "celeba").eval()
+    pairs = make_test_pairs(plan.data["animef"], 1, 4, "bicubic", 3)
+    condition, image = unpack(pairs.packed)
+    images = sample(
+        Denoiser(net, plan.parametrization),
+        condition,
+        plan.schedule,
+        "ddim",
+        2,
+        seeds=[0, 1, 2],
+    )
+    expected = next(
+        r["psnr"] for r in records(folder) if (r["iteration"], r["domain"]) == (4, "animef")
+    )
+    assert float(psnr((images + 1) / 2, (image + 1) / 2).mean()) == pytest.approx(
+        expected, abs=1e-3
+    )
+    strip = np.array(Image.open(folder.path / "samples" / "animef" / "after-celeba.png"))
+    ours = ((images[:2] + 1) * 127.5).round().permute(2, 0, 3, 1).flatten(1, 2)
+    assert np.abs(strip.astype(int) - ours.numpy().astype(int)).max() <= 1
+
+
+def test_one_seed_gives_identical_metrics_and_another_does_not(
+    tmp_path: Path, tiny: list[str]
+) -> None:
+    first, second = run(tmp_path / "a", tiny), run(tmp_path / "b", tiny)
+    other = run(tmp_path / "c", [*tiny, "seed=1"])
+    assert (first.path / "metrics.jsonl").read_bytes() == (
+        second.path / "metrics.jsonl"
+    ).read_bytes()
+    assert final_weights(first) == final_weights(second)
+    assert records(first) != records(other)
+
+
+def test_evaluation_leaves_the_final_weights_alone(tmp_path: Path, tiny: list[str]) -> None:
+    every = run(tmp_path / "every", [*tiny, "eval.every=1"])
+    none = run(tmp_path / "none", [*tiny, "eval.images=0"])
+    assert final_weights(every) == final_weights(none)
+    assert records(none) == []
+
+
+def test_config_yaml_repeats_the_run(tmp_path: Path, tiny: list[str]) -> None:
+    from cl_sr.config import read_yaml
+
+    first = run(tmp_path / "a", [*tiny, "strategy=timestep-window:stop=500"])
+    again = resolve(read_yaml(first.path / "config.yaml"))
+    second = execute(plan_run(again), RunFolder.create(tmp_path / "b", overwrite=False))
+    assert records(first) == records(second)
+
+
+@pytest.mark.parametrize("strategy", ["timestep-window:stop=200", "from-scratch", "joint"])
+def test_every_strategy_runs(tmp_path: Path, tiny: list[str], strategy: str) -> None:
+    folder = run(tmp_path / "run", [*tiny, f"strategy={strategy}"])
+    learnt = folder.matrices()[0].learnt
+    assert learnt == (["celeba+animef"] if strategy == "joint" else ["celeba", "animef"])
+    assert records(folder)[-1]["iteration"] == 7
+
+
+def test_three_domains_with_the_last_budget_repeated(tmp_path: Path, tiny: list[str]) -> None:
+    folder = run(tmp_path / "run", [*tiny, "stream=celeba-anime-df2k"])
+    assert records(folder)[-1]["iteration"] == 4 + 3 + 3
+    assert folder.matrices()[0].previous == ["celeba", "animef"]
+
+
+def test_an_interrupt_keeps_what_there_is(tmp_path: Path, tiny: list[str]) -> None:
+    class Stop(SupervisedPlugin):
+        def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
+            if strategy.clock.train_iterations == 5:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", tiny, plugins=[Stop()])
+    folder = RunFolder.open(tmp_path / "run")
+    status = json.loads((folder.path / "status.json").read_text())
+    assert (status["state"], status["iteration"]) == ("interrupted", 5)
+    load_sr3(folder.path / status["weights"])
+    assert folder.matrices()[0].learnt == ["celeba"]
+
+
+def test_a_crash_is_not_passed_off_as_a_result(tmp_path: Path, tiny: list[str]) -> None:
+    class Crash(SupervisedPlugin):
+        def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError):
+        run(tmp_path / "run", tiny, plugins=[Crash()])
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert status["state"] == "failed"
+    assert "out of memory" in status["reason"]
+
+
+def test_further_weights_on_request(tmp_path: Path, tiny: list[str]) -> None:
+    folder = run(tmp_path / "run", [*tiny, "checkpoint.every=3"])
+    names = {p.name for p in (folder.path / "checkpoints").iterdir()}
+    assert names == {"celeba", "animef", "iteration-000003", "iteration-000006"}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+def test_a_device_that_is_not_there() -> None:
+    with pytest.raises(InputError, match="--device cpu"):
+        choose_device("cuda")
+    assert choose_device("auto").type in {"cpu", "mps"}
+
+
+@pytest.mark.gpu
+def test_a_run_on_a_gpu(tmp_path: Path, tiny: list[str]) -> None:
+    folder = run(tmp_path / "run", [*tiny, "device=cuda"])
+    assert "cuda" in json.loads((folder.path / "env.json").read_text())["device"]
+    assert len(records(folder)) == 10
