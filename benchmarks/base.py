@@ -75,7 +75,7 @@ class Stream:
         from avalanche.benchmarks.utils import DataAttribute, make_avalanche_dataset
         from avalanche.benchmarks.utils.data_attribute import ConstantSequence
 
-        from cl_sr.data.pairs import test_pairs, training_pairs
+        from cl_sr.data.pairs import TestPairs, TrainingPairs
 
         def avalanche_dataset(pairs: Any) -> Any:
             number = ConstantSequence(pairs.domain, len(pairs))
@@ -84,11 +84,11 @@ class Stream:
         curriculum = curriculum or [(name,) for name in self.domain_names]
         numbers = {name: number for number, name in enumerate(self.domain_names)}
         train = {
-            name: avalanche_dataset(training_pairs(data[name], number, scale, kernel, flip))
+            name: avalanche_dataset(TrainingPairs(data[name], number, scale, kernel, flip))
             for name, number in numbers.items()
         }
         test = [
-            avalanche_dataset(test_pairs(data[name], number, scale, kernel, test_images))
+            avalanche_dataset(TestPairs(data[name], number, scale, kernel, test_images))
             for name, number in numbers.items()
         ]
         joined = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,7 +33,21 @@ def _no_truth(value: Any) -> Any:
     return value
 
 
+def _absolute(path: Any) -> Any:
+    """So that config.yaml repeats the run from any folder."""
+    if not isinstance(path, str) or not path:
+        return path
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def _absolute_file(name: Any) -> Any:
+    """The same, where the name of something shipped may stand instead of a file."""
+    return _absolute(name) if isinstance(name, str) and name.endswith(".py") else name
+
+
 Count = Annotated[int, BeforeValidator(_no_truth), Field(ge=0)]
+Seed = Annotated[int, BeforeValidator(_no_truth), Field(ge=0, lt=2**62)]
+Folder = Annotated[str, BeforeValidator(_absolute), Field(min_length=1)]
 Positive = Annotated[int, BeforeValidator(_no_truth), Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -48,13 +63,13 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Where images come from and how low-resolution ones are made."""
 
-    root: str | None = Field(None, description="folder with one folder a domain")
-    folders: dict[str, str] = Field({}, description="the folder of single domains")
+    root: Folder | None = Field(None, description="folder with one folder a domain")
+    folders: dict[str, Folder] = Field({}, description="the folder of single domains")
     size: Positive = Field(32, description="H = W of high-resolution images, pixels")
     scale: Annotated[int, Field(ge=2)] = Field(4, description="high over low resolution")
     kernel: Literal["bicubic", "area"] = Field("bicubic", description="low-resolution kernel")
     flip: bool = Field(True, description="mirror training images at random")
-    split_seed: int = Field(0, description="seed of the 70/30 split")
+    split_seed: Seed = Field(0, description="seed of the 70/30 split")
     standin_images: Annotated[int, Field(ge=8)] = Field(1000, description="drawn a domain")
     memory_gb: NonNegative = Field(8.0, description="for whole images with random crops, a domain")
 
@@ -120,8 +135,10 @@ class EvalConfig(Section):
     batch_size: Positive = Field(64, description="images")
     sampler: Literal["ancestral", "ddim"] = Field("ddim", description="see cl_sr.diffusion")
     steps: Positive | None = Field(20, description="sampling steps; null: all T")
-    eta: NonNegative = Field(0.0, description="of ddim: 0 deterministic, 1 as ancestral")
-    seed: Count = Field(0, description="of the first image's noise; the next has the next")
+    eta: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="of ddim: 0 deterministic, 1 as ancestral"
+    )
+    seed: Seed = Field(0, description="of the first image's noise; the next has the next")
     metrics: tuple[str, ...] = Field(
         ("psnr", "ssim"), description="psnr, ssim, and any metric of pyiqa"
     )
@@ -147,9 +164,11 @@ class CheckpointConfig(Section):
 class RunConfig(Section):
     """All that defines a run."""
 
-    stream: str = Field("celeba-anime", description="a shipped stream or a file: ./mine.py")
+    stream: Annotated[str, BeforeValidator(_absolute_file)] = Field(
+        "celeba-anime", description="a shipped stream or a file: ./mine.py"
+    )
     strategy: str = Field("finetune", description="name:option=value,...")
-    seed: Count = Field(0, description="of weights, noise and data order")
+    seed: Seed = Field(0, description="of weights, noise and data order")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to run")
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
@@ -199,7 +218,10 @@ def resolve(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConf
     Raises:
         InputError: an unknown key (with the nearest valid one), or a wrong type or value.
     """
-    merged = _copy(values)
+    try:
+        merged = _copy(values)
+    except RecursionError as error:
+        raise InputError("the configuration contains itself: remove the YAML anchor") from error
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals or not key:
@@ -254,20 +276,21 @@ def _nearest_key(key: str) -> str:
 def _explain(error: ValidationError) -> str:
     """The first thing wrong, in one line."""
     first = error.errors()[0]
-    # Members of a union add the name of their type to the location.
+    leaves = dict(keys())
     where = [str(part) for part in first["loc"]]
-    known = {name for name, _ in keys()} | set(RunConfig.model_fields)
-    while len(where) > 1 and ".".join(where) not in known and first["type"] != "extra_forbidden":
+    if first["type"] == "extra_forbidden":
+        key = ".".join(where)
+        return f"unknown key {key!r}: {_nearest_key(key)}"
+    # Members of a list or a union add their number or type to the location.
+    while len(where) > 1 and ".".join(where) not in leaves:
         where.pop()
     key = ".".join(where)
-    if first["type"] == "extra_forbidden":
-        return f"unknown key {key!r}: {_nearest_key(key)}"
     message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "value_error":
-        return message
-    annotation = dict(keys())[key].annotation if key in dict(keys()) else None
-    if typing.get_origin(annotation) is typing.Union or "|" in str(annotation):
-        message = "has the wrong type"
+    if key not in leaves and first["type"] == "value_error":
+        return message  # of a whole section, and names its keys
+    # A union tries its members in turn; the first one's complaint is not the whole truth.
+    if key in leaves and typing.get_args(leaves[key].annotation):
+        message = "has the wrong type or value"
     shown = repr(first["input"])
     shown = shown if len(shown) <= 60 else shown[:60] + "..."
     return f"{key}={shown}: {message[:1].lower()}{message[1:]} (`cl-sr list keys` tells each key)"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FromScratch(Strategy):
-    """Fresh random weights at every domain: no transfer, all is forgotten."""
+    """The first random weights again at every domain: no transfer, all is forgotten."""
 
     def plugins(self, template: SR3Template) -> list[Any]:
         from avalanche.training.plugins import FromScratchTrainingPlugin

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from cl_sr.errors import InputError
+
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
@@ -13,7 +15,13 @@ def command(run: Path) -> None:
     """Show the forgetting report of the folder RUN, and write its report.md and figures anew."""
     from rich.console import Console
 
-    from cl_sr.reporting import write_report
+    from cl_sr.reporting import build_report, write_report
     from cl_sr.training.run_folder import RunFolder
 
-    write_report(RunFolder.open(run)).show(Console())
+    folder = RunFolder.open(run)
+    report = build_report(folder)
+    report.show(Console(markup=False, highlight=False))
+    try:
+        write_report(folder, report)
+    except OSError as error:
+        raise InputError(f"the report is shown but not written: {error}") from error

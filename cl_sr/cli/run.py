@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
+from cl_sr.data.domains import DOMAIN_NAME
 from cl_sr.errors import InputError
 
 
-@click.command(context_settings={"ignore_unknown_options": False})
+@click.command()
 @click.option("--stream", metavar="NAME|FILE", help="A stream of domains; see `cl-sr list`.")
 @click.option("--preset", metavar="NAME", help="A shipped configuration (default: demo).")
 @click.option(
@@ -88,10 +89,10 @@ def _put_data(values: dict[str, Any], data: tuple[str, ...], own: bool) -> None:
     root, folders = None, {}
     for item in data:
         name, equals, path = item.partition("=")
-        if equals and re.fullmatch(r"[a-z0-9-]+", name):
-            folders[name] = _absolute(path)
+        if equals and re.fullmatch(DOMAIN_NAME, name):
+            folders[name] = path
         elif root is None:
-            root = _absolute(item)
+            root = item
         else:
             raise InputError(f"--data {item}: a second folder for all domains; use DOMAIN=DIR")
     section = values.setdefault("data", {})
@@ -100,49 +101,49 @@ def _put_data(values: dict[str, Any], data: tuple[str, ...], own: bool) -> None:
     section |= {"root": root, "folders": folders}
 
 
-def _absolute(path: str) -> str:
-    """So that config.yaml repeats the run from anywhere."""
-    if not path:
-        raise InputError("--data needs a folder: --data DIR or --data DOMAIN=DIR")
-    return os.path.abspath(os.path.expanduser(path))
-
-
 def _run(config: Any, name: str, out: Path | None, overwrite: bool, dry_run: bool) -> None:
     from rich.console import Console
 
-    messages, results = Console(stderr=True), Console()
+    # Paths and names may hold square brackets, which are not meant as markup.
+    messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    results = Console(markup=False, highlight=False)
     with messages.status("starting (torch and Avalanche take some seconds)"):
         import warnings
 
         warnings.filterwarnings("ignore", module=r"(?!cl_sr)")
-        from cl_sr.training.run import execute, plan_run
+        import torch
 
-    plan = plan_run(config, lambda line: messages.print(line, highlight=False))
+        from cl_sr.reporting import build_report, write_report
+        from cl_sr.training.progress import ProgressLogger, tracker
+        from cl_sr.training.run import execute, plan_run
+        from cl_sr.training.run_folder import RunFolder
+
+    plan = plan_run(config, tracker(messages))
     _describe(plan, name, messages)
     if dry_run:
         click.echo(config.to_yaml(), nl=False)
         return
-
-    from cl_sr.reporting import write_report
-    from cl_sr.training.progress import ProgressLogger
-    from cl_sr.training.run_folder import RunFolder
-
     folder = RunFolder.create(out or _default_folder(config), overwrite)
     progress = ProgressLogger(messages, sum(plan.iterations), len(plan.iterations))
+    stopped = False
     try:
         with progress:
             execute(plan, folder, loggers=[progress])
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"the {plan.device} has too little memory for this run: lower train.batch_size or "
+            "eval.batch_size, or take a smaller preset"
+        ) from error
     except KeyboardInterrupt:
-        write_report(folder).show(results)
-        messages.print(
-            f"Stopped by you. What there is so far, weights included, is in {folder.path}",
-            highlight=False,
-        )
-        raise SystemExit(130) from None
-    write_report(folder).show(results)
+        stopped = True
+    report = build_report(folder)
+    write_report(folder, report)
+    report.show(results)
+    if stopped:
+        messages.print(f"Stopped by you. What there is so far is in {folder.path}")
+        raise SystemExit(130)
     results.print(
         f"Everything is in {folder.path}: report.md, curves.png, samples.png, checkpoints/",
-        highlight=False,
         soft_wrap=True,
     )
 
@@ -154,16 +155,20 @@ def _describe(plan: Any, name: str, messages: Any) -> None:
     for data in plan.data.values():
         copies = f", {data.duplicates} exact copies kept on one side" if data.duplicates else ""
         messages.print(
-            f"{data.label}: {len(data.train)} training and {len(data.test)} test images{copies}",
-            highlight=False,
+            f"{data.label}: {len(data.train)} training and {len(data.test)} test images{copies}"
         )
+        if data.enlarged:
+            messages.print(
+                f"{data.label}: {data.enlarged} images are smaller than {data.size} pixels and "
+                "were enlarged: they have no detail to learn",
+                style="yellow",
+            )
         if data.unreadable:
-            messages.print(f"[yellow]{data.label}: skipped {skipped(data.unreadable)}", markup=True)
+            messages.print(f"{data.label}: skipped {skipped(data.unreadable)}", style="yellow")
     parameters = sum(p.numel() for p in plan.net.parameters())
     messages.print(
         f"{name}, strategy {plan.config.strategy}, SR3 with "
-        f"{parameters / 1e6:.1f} M parameters on {plan.device}{' in bf16' if plan.bf16 else ''}",
-        highlight=False,
+        f"{parameters / 1e6:.1f} M parameters on {plan.device}{' in bf16' if plan.bf16 else ''}"
     )
 
 

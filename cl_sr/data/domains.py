@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from cl_sr.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
+
+DOMAIN_NAME = "[a-z0-9-]+"
 
 # draw(size, seed): one uint8 RGB image (size, size, 3)
 Draw = Callable[[int, int], "np.ndarray"]
@@ -30,6 +35,12 @@ class Domain:
     summary: str
     crop: Literal["center", "random"] = "center"
     standin: Draw | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(DOMAIN_NAME, self.name):
+            raise InputError(
+                f"domain name {self.name!r}: use lower-case letters, digits and hyphens alone"
+            )
 
 
 def _standin(name: str) -> Draw:

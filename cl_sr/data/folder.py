@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+
+
+# track(items, total): passes items on, showing how many have come.
+Track = Callable[[Iterable[Any], int], Iterable[Any]]
+
+
+def untracked(items: Iterable[Any], total: int) -> Iterable[Any]:
+    return items
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,10 @@ def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
         for entry in entries:
             if entry.is_dir():
                 yield from _walk(Path(entry.path), seen)
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and (
+                # A pipe would block for ever; a link to nothing is told as unreadable.
+                entry.is_file() or not os.path.exists(entry.path)
+            ):
                 yield Path(entry.path)
 
 
@@ -57,9 +70,9 @@ def read_rgb(path: Path) -> np.ndarray:
     """An image file as uint8 `(H, W, 3)`: turned upright, on white where it is transparent.
 
     Raises:
-        OSError, ValueError, SyntaxError, Image.DecompressionBombError: not a readable image.
+        Exception: not a readable image; Pillow raises many kinds.
     """
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
         image.load()
         upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith(("I", "F")):  # 16-bit grey: Pillow's own conversion clips at 255
@@ -100,7 +113,10 @@ def digest(pixels: np.ndarray) -> str:
 
 
 def read_all(
-    paths: list[Path], smallest: int, prepare: Callable[[np.ndarray], np.ndarray | None]
+    paths: list[Path],
+    smallest: int,
+    prepare: Callable[[np.ndarray], np.ndarray | None],
+    track: Track = untracked,
 ) -> tuple[list[ImageFile], list[Unreadable]]:
     """Read many files with threads.
 
@@ -108,11 +124,13 @@ def read_all(
         paths: the files.
         smallest: images with a side under this many pixels are set aside like broken ones.
         prepare: what to keep in memory of an image's pixels.
+        track: passes the results on and shows how many have come.
     """
     images: list[ImageFile] = []
     unreadable: list[Unreadable] = []
     with ThreadPoolExecutor() as pool:
-        for result in pool.map(partial(_read, smallest=smallest, prepare=prepare), paths):
+        results = pool.map(partial(_read, smallest=smallest, prepare=prepare), paths)
+        for result in track(results, len(paths)):
             (images if isinstance(result, ImageFile) else unreadable).append(result)  # type: ignore[arg-type]
     return images, unreadable
 
@@ -122,8 +140,8 @@ def _read(
 ) -> ImageFile | Unreadable:
     try:
         pixels = read_rgb(path)
-    # Pillow's decoders raise SyntaxError and ValueError for damaged files, beside OSError.
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    # Damaged files make Pillow raise OSError, SyntaxError, struct.error and more.
+    except Exception as error:
         return Unreadable(path, " ".join(str(error).split())[:200] or type(error).__name__)
     height, width = pixels.shape[:2]
     if min(height, width) < smallest:

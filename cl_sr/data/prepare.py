@@ -8,7 +8,7 @@ import io
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from cl_sr.data.domains import Domain
 from cl_sr.data.folder import (
     ImageFile,
+    Track,
     Unreadable,
     center_crop,
     digest,
@@ -26,6 +27,7 @@ from cl_sr.data.folder import (
     fit,
     read_all,
     read_rgb,
+    untracked,
 )
 from cl_sr.errors import InputError
 
@@ -44,9 +46,9 @@ class DomainData:
         source: `folder` (real images) or `stand-in` (drawn by code).
         size: H = W of the high-resolution images.
         train: images to train on. Their pixels are `(size, size, 3)` in a domain with `center`
-            crops; with `random` crops whole images, None where memory would not hold them.
+            crops, and whole images with `random` crops; None where memory would not hold them.
         test: uint8 `(N, 3, size, size)`, fixed crops.
-        test_files: what `test` was made from, in its order.
+        test_files: what `test` was made from, in its order, without pixels.
         duplicates: how many images are exact copies of another; all copies are on one side.
         unreadable: files that were skipped.
     """
@@ -61,6 +63,11 @@ class DomainData:
     unreadable: list[Unreadable]
 
     @property
+    def enlarged(self) -> int:
+        """How many images are smaller than `size`, and so were enlarged."""
+        return sum(min(f.width, f.height) < self.size for f in [*self.train, *self.test_files])
+
+    @property
     def label(self) -> str:
         """The domain's name, with the word stand-in where it is one."""
         suffix = " (stand-in)" if self.source == "stand-in" else ""
@@ -73,11 +80,22 @@ def load_domain(
     *,
     size: int,
     scale: int,
-    standin_images: int,
-    split_seed: int,
+    standin_images: int = 1000,
+    split_seed: int = 0,
     memory_gb: float = 8.0,
+    track: Track = untracked,
 ) -> DomainData:
     """Read a domain's folder, or draw its stand-in where `folder` is None, and split it.
+
+    Args:
+        domain: the domain.
+        folder: where its images are, at any depth.
+        size: H = W of high-resolution images.
+        scale: high over low resolution.
+        standin_images: how many to draw.
+        split_seed: of the 70/30 split.
+        memory_gb: what training images may take; those beyond are read again at each access.
+        track: shows how far reading or drawing has come.
 
     Raises:
         InputError: the folder is missing, or too few of its images can be used; or there is
@@ -85,25 +103,25 @@ def load_domain(
     """
     unreadable: list[Unreadable] = []
     if folder is not None:
-        files, unreadable = _from_folder(domain, folder, size, scale, memory_gb)
+        files, unreadable = _from_folder(domain, folder, size, scale, memory_gb, track)
     else:
-        files = _standins(domain, size, standin_images)
+        files = _standins(domain, size, standin_images, track)
     train, test_files = split(files, split_seed)
-    test = np.stack([_pixels(file, domain, size) for file in test_files])
+    test = np.stack([_fixed_crop(file, domain, size) for file in test_files])
     return DomainData(
         domain=domain,
         source="stand-in" if folder is None else "folder",
         size=size,
         train=train,
         test=torch.from_numpy(test).permute(0, 3, 1, 2).contiguous(),
-        test_files=test_files,
+        test_files=[replace(file, pixels=None) for file in test_files],
         duplicates=len(files) - len({file.sha256 for file in files}),
         unreadable=unreadable,
     )
 
 
 def _from_folder(
-    domain: Domain, folder: Path, size: int, scale: int, memory_gb: float
+    domain: Domain, folder: Path, size: int, scale: int, memory_gb: float, track: Track
 ) -> tuple[list[ImageFile], list[Unreadable]]:
     remedy = f"give another with --data {domain.name}=DIR"
     if not folder.is_dir():
@@ -116,13 +134,12 @@ def _from_folder(
 
     def prepare(pixels: np.ndarray) -> np.ndarray | None:
         nonlocal budget
-        if domain.crop == "center":
-            return fit(pixels, size)
-        budget -= pixels.nbytes
-        return pixels if budget >= 0 else None
+        kept = _prepare(pixels, domain, size)
+        budget -= kept.nbytes
+        return kept if budget >= 0 else None
 
     smallest = size if domain.crop == "random" else max(2, size // scale)
-    files, unreadable = read_all(paths, smallest, prepare)
+    files, unreadable = read_all(paths, smallest, prepare, track)
     if len({file.sha256 for file in files}) < FEWEST_IMAGES:
         found = f"{len(files)} usable images of {len(paths)}"
         why = f" ({skipped(unreadable)})" if unreadable else ""
@@ -140,20 +157,40 @@ def skipped(unreadable: Sequence[Unreadable], names: int = 3) -> str:
     return f"{len(unreadable)} unreadable: {first}{more}"
 
 
-def _standins(domain: Domain, size: int, count: int) -> list[ImageFile]:
+def _standins(domain: Domain, size: int, count: int, track: Track) -> list[ImageFile]:
     if domain.standin is None:
         raise InputError(
             f"the domain {domain.name} has no stand-in: give its images with "
             f"--data {domain.name}=DIR"
         )
     # Random crops need some room around them.
-    drawn_size = size if domain.crop == "center" else 2 * size
+    side = size if domain.crop == "center" else 2 * size
     files = []
-    for seed in range(count):
-        pixels = domain.standin(drawn_size, seed)
-        name = f"stand-in-{seed:05d}"
-        files.append(ImageFile(name, digest(pixels), drawn_size, drawn_size, pixels))
+    for seed in track(range(count), count):
+        pixels = domain.standin(side, seed)
+        if pixels.shape != (side, side, 3) or pixels.dtype != np.uint8:
+            raise InputError(
+                f"the stand-in of the domain {domain.name} drew {pixels.dtype} "
+                f"{pixels.shape} instead of uint8 {(side, side, 3)}"
+            )
+        files.append(ImageFile(f"stand-in-{seed:05d}", digest(pixels), side, side, pixels))
     return files
+
+
+def _prepare(pixels: np.ndarray, domain: Domain, size: int) -> np.ndarray:
+    """What training keeps of an image: its middle at the right size, or all of it."""
+    return fit(pixels, size) if domain.crop == "center" else pixels
+
+
+def prepared_pixels(file: ImageFile, domain: Domain, size: int) -> np.ndarray:
+    """What training keeps of an image, read again where memory does not hold it."""
+    if file.pixels is not None:
+        return file.pixels
+    return _prepare(read_rgb(Path(file.path)), domain, size)
+
+
+def _fixed_crop(file: ImageFile, domain: Domain, size: int) -> np.ndarray:
+    return center_crop(prepared_pixels(file, domain, size), size)
 
 
 def split(files: Sequence[ImageFile], seed: int) -> tuple[list[ImageFile], list[ImageFile]]:
@@ -170,11 +207,6 @@ def split(files: Sequence[ImageFile], seed: int) -> tuple[list[ImageFile], list[
     ordered = sorted(files, key=lambda file: (rank(file.sha256), file.path))
     train = [file for file in ordered if file.sha256 in train_side]
     return train, [file for file in ordered if file.sha256 not in train_side]
-
-
-def _pixels(file: ImageFile, domain: Domain, size: int) -> np.ndarray:
-    pixels = read_rgb(Path(file.path)) if file.pixels is None else file.pixels
-    return center_crop(pixels, size) if domain.crop == "random" else pixels
 
 
 def manifest(domains: Sequence[DomainData], folders: dict[str, Path]) -> str:

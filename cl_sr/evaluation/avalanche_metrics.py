@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any
 
 from avalanche.evaluation import GenericPluginMetric
@@ -28,8 +29,8 @@ class DomainQuality(GenericPluginMetric):
 
     def update(self, strategy: Any) -> None:
         _, image = unpack(strategy.mb_x)
-        values = self.metric.measure((strategy.mb_output + 1) / 2, (image + 1) / 2)
-        self._metric.update(float(values.double().mean()), len(values))
+        values = self.metric.of(strategy.mb_output, image)
+        self._metric.update(fmean(values), len(values))
 
     def _package_result(self, strategy: Any) -> list[MetricValue]:
         (domain,) = strategy.experience.domains

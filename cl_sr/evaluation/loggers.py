@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from avalanche.logging import BaseLogger
 from torch import Tensor
+
+from cl_sr.errors import InputError
 
 
 class JSONLinesLogger(BaseLogger):
@@ -42,6 +46,11 @@ class JSONLinesLogger(BaseLogger):
             "n": len(strategy.experience.dataset),
             **self.constants.get(domain, {}),
         }
+        if not all(math.isfinite(value.value) for value in metric_values):
+            raise InputError(
+                f"the training diverged: the metrics of {domain} are not finite at iteration "
+                f"{clock.train_iterations}; lower train.lr or train.clip"
+            )
         self.latest.setdefault(strategy.trained_on, {})[domain] = record
         self.write(json.dumps(record))
 
@@ -57,13 +66,14 @@ class SampleRecorder(BaseLogger):
         super().__init__()
         self.count = count
         self.images: dict[str, Tensor] = {}
-        self._fresh = True
 
     def before_eval_exp(self, strategy: Any, metric_values: list[Any]) -> None:
-        self._fresh = True
+        (domain,) = strategy.experience.domains
+        self.images[domain] = torch.empty(0)
 
     def after_eval_iteration(self, strategy: Any, metric_values: list[Any]) -> None:
-        if self._fresh and self.count:
-            (domain,) = strategy.experience.domains
-            self.images[domain] = strategy.mb_output[: self.count].cpu()
-            self._fresh = False
+        (domain,) = strategy.experience.domains
+        left = self.count - len(self.images[domain])
+        if left > 0:
+            batch = strategy.mb_output[:left].cpu()
+            self.images[domain] = torch.cat([self.images[domain], batch])

@@ -7,7 +7,6 @@ the contrast term at 0 (golden value .6317 against .6302 of the public SR3 code)
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,10 +19,13 @@ from torch.nn import functional as F
 from cl_sr.errors import InputError, nearest
 
 Protocol = Literal["rgb8", "y601"]
+MAX_PSNR = 80.0  # dB, of an image in a mean; pyiqa's cap
 
 
 def eight_bit(images: Tensor) -> Tensor:
     """Images in [0, 1], clamped and rounded to the 256 levels: float64 in 0..255."""
+    if images.device.type == "mps":  # has no float64
+        images = images.cpu()
     return (images.double().clamp(0, 1) * 255).round()
 
 
@@ -106,6 +108,10 @@ class ImageMetric:
     higher_is_better: bool
     measure: Callable[[Tensor, Tensor], Tensor]
 
+    def of(self, sr: Tensor, hr: Tensor) -> list[float]:
+        """The metric of each pair of images `(B, 3, H, W)` in [-1, 1]."""
+        return self.measure((sr + 1) / 2, (hr + 1) / 2).tolist()
+
 
 def build_metrics(
     names: Sequence[str], protocol: Protocol, size: int, device: torch.device
@@ -116,8 +122,9 @@ def build_metrics(
         InputError: unknown name; a metric whose weights cannot be had, or that does not work
             with images of `size` pixels.
     """
+    # One perfect image, such as a crop of plain sky, would make the mean of its domain infinite.
     own = {
-        "psnr": ImageMetric("psnr", True, lambda a, b: psnr(a, b, protocol)),
+        "psnr": ImageMetric("psnr", True, lambda a, b: psnr(a, b, protocol).clamp(max=MAX_PSNR)),
         "ssim": ImageMetric("ssim", True, lambda a, b: ssim(a, b, protocol)),
     }
     return [own[name] if name in own else _pyiqa(name, size, device) for name in names]
@@ -134,7 +141,7 @@ def _pyiqa(name: str, size: int, device: torch.device) -> ImageMetric:
     except Exception as error:  # downloads fail in as many ways as there are hosts
         raise InputError(
             f"eval.metrics: {name} cannot be loaded ({_short(error)}): where there is no network, "
-            "put its weights into pyiqa's cache (~/.cache/torch/hub/pyiqa), or leave it out"
+            f"copy {torch.hub.get_dir()} from a machine that has used the metric, or leave it out"
         ) from error
 
     def measure(sr: Tensor, hr: Tensor) -> Tensor:
@@ -160,8 +167,3 @@ def _pyiqa(name: str, size: int, device: torch.device) -> ImageMetric:
 def _short(error: Exception) -> str:
     text = " ".join(str(error).split())
     return (text[:120] + "...") if len(text) > 120 else text or type(error).__name__
-
-
-def decibels(value: float) -> str:
-    """For people: two decimals, and a sign for infinity."""
-    return f"{value:.2f}" if math.isfinite(value) else "∞"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,27 @@ from cl_sr.models.unet import SR3UNet
 
 
 def save_sr3(folder: Path | str, net: SR3UNet, parametrization: Parametrization) -> None:
-    """Write a net so that `load_sr3` can read it. The folder appears whole or not at all."""
+    """Write a net so that `load_sr3` can read it. The folder appears whole or not at all.
+
+    One of the same name is replaced.
+    """
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.partial")
-    partial.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     save_file(
         {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()},
         partial / "model.safetensors",
     )
     config = {"kind": "cl-sr SR3UNet", "unet": net.config, "diffusion": asdict(parametrization)}
     (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, folder)
+    if folder.exists():
+        former = folder.with_name(f".{folder.name}.former")
+        os.replace(folder, former)
+        os.replace(partial, folder)
+        shutil.rmtree(former)
+    else:
+        os.replace(partial, folder)
 
 
 def load_sr3(path: Path | str, image_size: int | None = None, **overrides: Any) -> SR3UNet:

@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 from rich.console import Console
+from rich.text import Text
 
+from cl_sr.errors import InputError
 from cl_sr.evaluation.matrix import ForgettingMatrix
 from cl_sr.reporting import figures
 from cl_sr.reporting.tables import Table, forgetting_table, matrix_table, number
@@ -24,6 +26,7 @@ class Report:
         headline: the result in a sentence.
         protocol: everything that the figures depend on.
         tables: the matrices and the forgetting figures.
+        matrices, records, labels: what the figures are drawn from.
     """
 
     title: str
@@ -31,17 +34,20 @@ class Report:
     headline: str
     protocol: str
     tables: list[Table]
+    matrices: list[ForgettingMatrix]
+    records: list[dict[str, Any]]
+    labels: dict[str, str]
 
     def show(self, console: Console) -> None:
         """Print for a terminal."""
         console.print()
-        console.rule(self.title, align="left")
+        console.rule(Text(self.title), align="left")
         if self.state:
-            console.print(f"[bold red]{self.state}[/]", highlight=False)
+            console.print(Text(self.state, style="bold red"))
         for table in self.tables:
             console.print(table.rich())
-        console.print(self.protocol, highlight=False, style="dim")
-        console.print(f"[bold]{self.headline}[/]", highlight=False)
+        console.print(Text(self.protocol, style="dim"))
+        console.print(Text(self.headline, style="bold"))
 
     def markdown(self, pictures: list[str]) -> str:
         parts = [f"# {self.title}"]
@@ -54,46 +60,68 @@ class Report:
         return "\n\n".join(parts) + "\n"
 
 
-def write_report(folder: RunFolder) -> Report:
-    """Write `report.md`, `curves.png` and `samples.png` from what a run has measured so far.
+def build_report(folder: RunFolder) -> Report:
+    """What a run has measured so far.
 
     Raises:
-        InputError: the folder's files cannot be read.
+        InputError: the folder's files are absent or damaged.
     """
-    config: dict[str, Any] = yaml.safe_load((folder.path / "config.yaml").read_text("utf-8"))
-    environment, status = folder.read_json("env.json"), folder.read_json("status.json")
-    matrices, records = folder.matrices(), list(folder.metrics())
+    try:
+        config = yaml.safe_load((folder.path / "config.yaml").read_text("utf-8"))
+        environment, status = folder.read_json("env.json"), folder.read_json("status.json")
+        return _report(config, environment, status, folder.matrices(), list(folder.metrics()))
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{folder.path} is damaged or incomplete ({type(error).__name__}: {error}): "
+            "repeat the run from its config.yaml"
+        ) from error
+
+
+def _report(
+    config: dict[str, Any],
+    environment: dict[str, Any],
+    status: dict[str, Any],
+    matrices: list[ForgettingMatrix],
+    records: list[dict[str, Any]],
+) -> Report:
     labels = {
         name: f"{name} (stand-in)" if data["source"] == "stand-in" else name
         for name, data in environment["data"].items()
     }
     standins = any(data["source"] == "stand-in" for data in environment["data"].values())
-    title = f"{config['stream']}, {config['strategy']}" + (" – stand-in images" if standins else "")
     tables = [matrix_table(matrix, labels) for matrix in matrices]
     if matrices and matrices[0].learnt:
         tables.append(forgetting_table(matrices, labels))
-    report = Report(
-        title=title,
+    return Report(
+        title=f"{config['stream']}, {config['strategy']}" + (", stand-in images" * standins),
         state=_state(status),
         headline=_headline(matrices, labels),
         protocol=_protocol(config, environment, records),
         tables=tables,
+        matrices=matrices,
+        records=records,
+        labels=labels,
     )
+
+
+def write_report(folder: RunFolder, report: Report) -> None:
+    """Write `report.md`, `curves.png` and `samples.png`.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
     pictures = []
-    if matrices and records:
-        figures.curves(records, matrices, labels, title, folder.path / "curves.png")
+    if report.matrices and report.records:
+        path = folder.path / "curves.png"
+        figures.curves(report.records, report.matrices, report.labels, report.title, path)
         pictures.append("curves")
-    if matrices and config["eval"]["samples"]:
-        figures.sample_grid(
-            folder.path / "samples",
-            matrices[0].learnt,
-            labels,
-            title,
-            folder.path / "samples.png",
-        )
+    samples = folder.path / "samples"
+    if samples.is_dir():
+        path = folder.path / "samples.png"
+        learnt = report.matrices[0].learnt if report.matrices else []
+        figures.sample_grid(samples, learnt, report.labels, report.title, path)
         pictures.append("samples")
     folder.write("report.md", report.markdown(pictures))
-    return report
 
 
 def _state(status: dict[str, Any]) -> str:
@@ -138,8 +166,19 @@ def _protocol(
         f"x{data['scale']} ({data['size'] // data['scale']} to {data['size']} px); "
         f"sampler {evaluation['sampler']}, {steps} of {config['diffusion']['steps']} steps, "
         f"noise seeds from {evaluation['seed']}; test images: {counts} ({', '.join(sources)}); "
-        f"training seed {config['seed']}.\n"
-        "Gain: just after learning the domain − just before. BWT: final − just after. "
-        "Forgetting: best earlier row − final. Vs bicubic: final − bicubic. Positive is better "
+        f"training seed {config['seed']}.{_oddities(environment['data'])}\n"
+        "Gain: just after learning the domain - just before. BWT: final - just after. "
+        "Forgetting: best earlier row - final. Vs bicubic: final - bicubic. Positive is better "
         "(whatever the metric's direction), but for forgetting, where it is a loss."
     )
+
+
+def _oddities(data: dict[str, Any]) -> str:
+    """What was found in the folders beside good and distinct images."""
+    found = [
+        f" {name}: {domain['duplicates']} exact copies (kept on one side), "
+        f"{domain['unreadable']} unreadable files (skipped)."
+        for name, domain in data.items()
+        if domain["duplicates"] or domain["unreadable"]
+    ]
+    return "".join(found)

@@ -47,7 +47,7 @@ def metric_title(matrix: ForgettingMatrix) -> str:
 def number(metric: str, value: float, sign: bool = False) -> str:
     """A value with the digits that its metric deserves; a dash for what is not defined."""
     if math.isnan(value):
-        return "–"
+        return "-"
     return f"{value:{'+' if sign else ''}.{DIGITS.get(metric, 4)}f}"
 
 

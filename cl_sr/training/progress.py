@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
+import rich.progress
 from avalanche.logging import BaseLogger
 from rich.console import Console
 from rich.progress import (
@@ -19,8 +21,25 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from cl_sr.data.folder import Track
+
 LINE_SECONDS = 15.0  # between plain lines
 BAR_SECONDS = 0.2  # between looks at the loss, which waits for a GPU
+
+
+def tracker(console: Console) -> Callable[[str], Track]:
+    """Shows how far reading and drawing images has come; just the title where there is no bar."""
+
+    def titled(title: str) -> Track:
+        def track(items: Iterable[Any], total: int) -> Iterable[Any]:
+            if not console.is_terminal:
+                console.print(title)
+                return items
+            return rich.progress.track(items, title, total, console=console, transient=True)
+
+        return track
+
+    return titled
 
 
 class ProgressLogger(BaseLogger):
@@ -46,15 +65,14 @@ class ProgressLogger(BaseLogger):
         if console.is_terminal:
             self._bars = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
+                BarColumn(bar_width=16),
                 MofNCompleteColumn(),
                 _Field("rate"),
                 _Field("loss"),
                 TimeRemainingColumn(compact=True),
-                _Field("psnr"),
                 console=console,
             )
-            fields: dict[str, Any] = {"rate": "", "loss": "", "psnr": ""}
+            fields: dict[str, Any] = {"rate": "", "loss": ""}
             self._train = self._bars.add_task("starting", total=total, **fields)
             self._eval = self._bars.add_task("evaluating", total=1, visible=False, **fields)
 
@@ -118,15 +136,13 @@ class ProgressLogger(BaseLogger):
 
     def after_eval(self, strategy: Any, metric_values: list[Any]) -> None:
         psnr = ", ".join(f"{domain} {value:.2f} dB" for domain, value in self.psnr.items())
-        if self._bars is None:
-            self._line(f"iteration {strategy.clock.train_iterations}/{self.total}", psnr)
-        else:
+        self._line(f"iteration {strategy.clock.train_iterations}/{self.total}", psnr)
+        if self._bars is not None:
             self._bars.update(self._eval, visible=False)
-            self._bars.update(self._train, psnr=psnr)
         self._rate.resume()
 
     def _line(self, *parts: str) -> None:
-        self.console.print("  " + ", ".join(parts), highlight=False, soft_wrap=True)
+        self.console.print("  " + ", ".join(parts), soft_wrap=True)
 
 
 class _Field(ProgressColumn):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
+from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from cl_sr.benchmarks import Stream, find_stream
 from cl_sr.config import RunConfig
-from cl_sr.data.pairs import test_pairs, unpack
+from cl_sr.data.folder import Track, untracked
+from cl_sr.data.pairs import TestPairs, unpack
 from cl_sr.data.prepare import DomainData, load_domain, manifest
 from cl_sr.data.resize import downsample
 from cl_sr.diffusion import NoiseSchedule, Parametrization
@@ -28,7 +31,7 @@ from cl_sr.models import SR3UNet, save_sr3
 from cl_sr.strategies import Strategy, find_strategy
 from cl_sr.training.device import choose_device, use_bf16
 from cl_sr.training.environment import describe
-from cl_sr.training.rng import seed_everything
+from cl_sr.training.rng import isolated_rng, seed_everything
 from cl_sr.training.run_folder import RunFolder
 from cl_sr.training.template import Sampling, SR3Template
 
@@ -55,12 +58,12 @@ class Plan:
         return use_bf16(self.config.train.precision, self.device)
 
 
-def plan_run(config: RunConfig, say: Callable[[str], None] = lambda _: None) -> Plan:
+def plan_run(config: RunConfig, track: Callable[[str], Track] = lambda title: untracked) -> Plan:
     """Check all that a configuration names, and read or draw its images.
 
     Args:
         config: the run.
-        say: takes a line on what is being done.
+        track: from a title to a function that shows how far reading or drawing has come.
 
     Raises:
         InputError: whatever is wrong, with the remedy.
@@ -76,18 +79,23 @@ def plan_run(config: RunConfig, say: Callable[[str], None] = lambda _: None) -> 
         )
     folders = find_folders(config, stream)
     curriculum = strategy.curriculum(stream.domain_names)
+    if len(set(curriculum)) < len(curriculum):
+        raise InputError(f"strategy {config.strategy} learns the same domains twice")
     iterations = _iterations(config, stream, curriculum)
     seed_everything(config.seed)
     try:
         schedule = _schedule(config)
+    except ValueError as error:
+        raise InputError(f"the keys diffusion.* make no noise schedule: {error}") from error
+    try:
         net = SR3UNet(**config.model.model_dump(), image_size=config.data.size)
     except ValueError as error:
-        raise InputError(str(error)) from error
+        raise InputError(f"the keys model.* make no net: {error}") from error
     metrics = build_metrics(config.eval.metrics, config.eval.protocol, config.data.size, device)
     data = {}
     for domain in stream.domains:
         folder = folders.get(domain.name)
-        say(f"{'reading' if folder else 'drawing'} {domain.name}: {folder or 'stand-ins'}")
+        title = f"reading {folder}" if folder else f"drawing stand-ins for {domain.name}"
         data[domain.name] = load_domain(
             domain,
             folder,
@@ -96,6 +104,7 @@ def plan_run(config: RunConfig, say: Callable[[str], None] = lambda _: None) -> 
             standin_images=config.data.standin_images,
             split_seed=config.data.split_seed,
             memory_gb=config.data.memory_gb,
+            track=track(title),
         )
     return Plan(
         config=config,
@@ -125,7 +134,7 @@ def find_folders(config: RunConfig, stream: Stream) -> dict[str, Path]:
     for name in config.data.folders:
         if name not in known:
             raise InputError(f"--data {name}=...: no domain {name!r}: {nearest(name, known)}")
-    if config.data.root is None and not set(config.data.folders) & set(stream.domain_names):
+    if config.data.root is None and not config.data.folders:
         return {}
     folders = {}
     for name in stream.domain_names:
@@ -173,67 +182,44 @@ def execute(
     """Train over the stream and write everything but the report.
 
     Args:
-        plan: from `plan_run`.
+        plan: from `plan_run`; it holds the net that is trained, so each plan is run once.
         folder: a new one.
         plugins: further Avalanche plugins.
         loggers: further Avalanche loggers.
 
     Raises:
+        InputError: the training diverged.
         KeyboardInterrupt: after the present weights and the state have been written.
     """
     config = plan.config
-    listing = manifest(list(plan.data.values()), plan.folders)
-    directions = {metric.name: metric.higher_is_better for metric in plan.metrics}
-    folder.write("config.yaml", config.to_yaml())
-    folder.write("manifest.csv", listing)
-    folder.write_json("env.json", describe(plan.device, plan.data, listing, directions))
-
-    constants = {
-        name: {"sampler": config.eval.sampler, "steps": config.eval.steps, "source": data.source}
-        for name, data in plan.data.items()
-    }
-    results = JSONLinesLogger(folder.append_metrics, constants)
-    recorder = SampleRecorder(config.eval.samples)
-    seed_everything(config.seed)
-    benchmark = plan.stream.benchmark(
-        plan.data,
-        config.data.scale,
-        kernel=config.data.kernel,
-        flip=config.data.flip,
-        test_images=config.eval.images,
-        curriculum=plan.curriculum,
-    )
-    saving = [SaveEvery(folder, every)] if (every := config.checkpoint.every) else []
-    template = SR3Template(
-        net=plan.net,
-        schedule=plan.schedule,
-        parametrization=plan.parametrization,
-        iterations=plan.iterations,
-        test_stream=benchmark.test_stream if config.eval.images else (),
-        strategy=plan.strategy,
-        sampling=Sampling(
-            config.eval.sampler, config.eval.steps, config.eval.eta, config.eval.seed
-        ),
-        eval_every=config.eval.every,
-        batch_size=config.train.batch_size,
-        eval_batch_size=config.eval.batch_size,
-        lr=config.train.lr,
-        loss=config.diffusion.loss,
-        ema=config.train.ema,
-        clip=config.train.clip,
-        bf16=plan.bf16,
-        device=plan.device,
-        workers=config.train.workers,
-        plugins=[*plugins, *saving],
-        evaluator=EvaluationPlugin(
-            *[DomainQuality(metric) for metric in plan.metrics],
-            loggers=[results, recorder, *loggers],
-        ),
-    )
-    matrices = [ForgettingMatrix(m.name, m.higher_is_better) for m in plan.metrics]
-    with _status(folder, template):
+    with Status(folder, sum(plan.iterations)) as status:
+        _write_origin(folder, plan)
+        results = _results_logger(folder, plan)
+        recorder = SampleRecorder(config.eval.samples)
+        seed_everything(config.seed)
+        # Image sizes never change within a run: let cuDNN look for its fastest kernels once.
+        torch.backends.cudnn.benchmark = True
+        benchmark = plan.stream.benchmark(
+            plan.data,
+            config.data.scale,
+            kernel=config.data.kernel,
+            flip=config.data.flip,
+            test_images=config.eval.images,
+            curriculum=plan.curriculum,
+        )
+        saving = [SaveEvery(folder, every)] if (every := config.checkpoint.every) else []
+        template = build_template(
+            plan,
+            benchmark.test_stream if config.eval.images else (),
+            plugins=[*plugins, *saving],
+            loggers=[results, recorder, status, *loggers],
+        )
+        status.template = template
+        matrices = [ForgettingMatrix(m.name, m.higher_is_better) for m in plan.metrics]
         if config.eval.images:
-            for name, values in _bicubic(folder, plan).items():
+            with isolated_rng():  # a DataLoader draws a number whenever it begins
+                bicubic = _bicubic(folder, plan)
+            for name, values in bicubic.items():
                 _record(matrices, BICUBIC, name, values)
             folder.write_matrices(matrices)
         for experience in benchmark.train_stream:
@@ -245,31 +231,92 @@ def execute(
                     _record(matrices, after, name, values)
             folder.write_matrices(matrices)
             for name, images in recorder.images.items():
-                _write_strip(folder, name, f"after-{learnt}", (images + 1) / 2)
+                _write_strip(folder, name, f"after-{learnt}", images)
     return folder
 
 
-@contextmanager
-def _status(folder: RunFolder, template: SR3Template) -> Iterator[None]:
-    """Keep `status.json` true, whatever happens inside."""
+def build_template(
+    plan: Plan, test_stream: Sequence[Any], plugins: Sequence[Any], loggers: Sequence[Any]
+) -> SR3Template:
+    """The Avalanche strategy that a plan describes."""
+    train, evaluation = plan.config.train, plan.config.eval
+    metrics = [DomainQuality(metric) for metric in plan.metrics]
+    return SR3Template(
+        net=plan.net,
+        schedule=plan.schedule,
+        parametrization=plan.parametrization,
+        iterations=plan.iterations,
+        test_stream=test_stream,
+        strategy=plan.strategy,
+        sampling=Sampling(evaluation.sampler, evaluation.steps, evaluation.eta, evaluation.seed),
+        eval_every=evaluation.every,
+        batch_size=train.batch_size,
+        eval_batch_size=evaluation.batch_size,
+        lr=train.lr,
+        loss=plan.config.diffusion.loss,
+        ema=train.ema,
+        clip=train.clip,
+        bf16=plan.bf16,
+        device=plan.device,
+        workers=train.workers,
+        plugins=plugins,
+        evaluator=EvaluationPlugin(*metrics, loggers=list(loggers)),
+    )
 
-    def write(state: str, **more: Any) -> None:
-        done = template.clock.train_iterations
-        total = sum(template.iterations)
-        folder.write_json("status.json", {"state": state, "iteration": done, "of": total, **more})
 
-    write("running")
-    try:
-        yield
-    except KeyboardInterrupt:
-        name = f"iteration-{template.clock.train_iterations:06d}"
-        _save(template, folder, name)
-        write("interrupted", weights=f"checkpoints/{name}")
-        raise
-    except BaseException as error:
-        write("failed", reason=" ".join(f"{type(error).__name__}: {error}".split()))
-        raise
-    write("finished")
+def _results_logger(folder: RunFolder, plan: Plan) -> JSONLinesLogger:
+    evaluation = plan.config.eval
+    constants = {
+        name: {"sampler": evaluation.sampler, "steps": evaluation.steps, "source": data.source}
+        for name, data in plan.data.items()
+    }
+    return JSONLinesLogger(folder.append_metrics, constants)
+
+
+def _write_origin(folder: RunFolder, plan: Plan) -> None:
+    """What the run is made from: enough to repeat it, and to tell whether it was repeated."""
+    listing = manifest(list(plan.data.values()), plan.folders)
+    directions = {metric.name: metric.higher_is_better for metric in plan.metrics}
+    folder.write("config.yaml", plan.config.to_yaml())
+    folder.write("manifest.csv", listing)
+    folder.write_json("env.json", describe(plan.device, plan.data, listing, directions))
+
+
+class Status(BaseLogger):
+    """Keeps `status.json` true, whatever happens inside its context."""
+
+    def __init__(self, folder: RunFolder, total: int) -> None:
+        super().__init__()
+        self.folder = folder
+        self.total = total
+        self.template: SR3Template | None = None
+
+    def write(self, state: str, **more: Any) -> None:
+        done = self.template.clock.train_iterations if self.template else 0
+        status = {"state": state, "iteration": done, "of": self.total, **more}
+        self.folder.write_json("status.json", status)
+
+    def after_eval(self, strategy: Any, metric_values: list[Any]) -> None:
+        self.write("running")
+
+    def __enter__(self) -> Status:
+        self.write("running")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: Any
+    ) -> None:
+        if error is None:
+            self.write("finished")
+        elif isinstance(error, KeyboardInterrupt):
+            self.write("interrupted")
+            if self.template is not None:
+                name = f"iteration-{self.template.clock.train_iterations:06d}"
+                _save(self.template, self.folder, name)
+                self.write("interrupted", weights=f"checkpoints/{name}")
+        else:
+            reason = f"{type(error).__name__}: {error}"
+            self.write("failed", reason=" ".join(reason.split()))
 
 
 class SaveEvery(SupervisedPlugin):
@@ -301,30 +348,31 @@ def _record(
 def _bicubic(folder: RunFolder, plan: Plan) -> dict[str, dict[str, float]]:
     """Measure bicubic upsampling on every domain, and write the images that SR stands between."""
     rows = {}
-    data_config, count = plan.config.data, plan.config.eval.samples
-    for name, data in plan.data.items():
-        pairs = test_pairs(data, 0, data_config.scale, data_config.kernel, plan.config.eval.images)
-        bicubic, image = ((part + 1) / 2 for part in unpack(pairs.packed))
-        rows[name] = {metric.name: _mean(metric, bicubic, image, plan) for metric in plan.metrics}
-        low = downsample(data.test[:count], data_config.scale, data_config.kernel) / 255
-        for column, images in (("lr", low), ("bicubic", bicubic), ("hr", image)):
-            _write_strip(folder, name, column, images[:count])
+    config = plan.config
+    for number, (name, data) in enumerate(plan.data.items()):
+        pairs = TestPairs(data, number, config.data.scale, config.data.kernel, config.eval.images)
+        values: dict[str, list[float]] = {metric.name: [] for metric in plan.metrics}
+        for packed, _ in DataLoader(pairs, config.eval.batch_size):
+            bicubic, image = unpack(packed.to(plan.device))
+            for metric in plan.metrics:
+                values[metric.name] += metric.of(bicubic, image)
+        rows[name] = {metric: fmean(of) for metric, of in values.items()}
+        if samples := min(config.eval.samples, len(pairs)):
+            bicubic, image = unpack(torch.stack([pairs[k][0] for k in range(samples)]))
+            low = downsample(data.test[:samples], config.data.scale, config.data.kernel)
+            for column, images in (
+                ("lr", low / 127.5 - 1),
+                ("bicubic", bicubic),
+                ("hr", image),
+            ):
+                _write_strip(folder, name, column, images)
     return rows
 
 
-def _mean(metric: ImageMetric, a: Tensor, b: Tensor, plan: Plan) -> float:
-    size = plan.config.eval.batch_size
-    parts = [
-        metric.measure(x.to(plan.device), y.to(plan.device)).double().cpu()
-        for x, y in zip(a.split(size), b.split(size), strict=True)
-    ]
-    return float(torch.cat(parts).mean())
-
-
 def _write_strip(folder: RunFolder, domain: str, column: str, images: Tensor) -> None:
-    """Images `(N, 3, H, W)` in [0, 1] side by side in one PNG."""
+    """Images `(N, 3, H, W)` in [-1, 1] side by side in one PNG."""
     if len(images):
-        pixels = eight_bit(images).to(torch.uint8).permute(2, 0, 3, 1).flatten(1, 2)
+        pixels = eight_bit((images + 1) / 2).to(torch.uint8)
         path = folder.path / "samples" / domain / f"{column}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels.cpu().numpy()).save(path)
+        Image.fromarray(pixels.permute(2, 0, 3, 1).flatten(1, 2).cpu().numpy()).save(path)

@@ -62,9 +62,7 @@ class RunFolder:
                 shutil.rmtree(path)
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(
-                f"cannot make {path}: {error.strerror}; choose another --out"
-            ) from error
+            raise InputError(f"cannot make {path}: {error}; choose another --out") from error
         return cls(path)
 
     def write(self, name: str, text: str) -> None:

@@ -104,6 +104,7 @@ class SR3Template(SupervisedTemplate):
         self.sampling = sampling or Sampling()
         self.evaluate_every = eval_every  # not Avalanche's eval_every, which draws random numbers
         self.learning: Any = None  # the training experience, also while another is evaluated
+        self.trained_on = INIT  # the domains that are being learnt, or were last
         self.ema_decay = ema
         self.ema: AveragedModel | None = None
         self.clip = clip
@@ -130,11 +131,6 @@ class SR3Template(SupervisedTemplate):
         """The iterations of the present experience."""
         assert self.experience is not None
         return self.iterations[self.experience.current_experience]
-
-    @property
-    def trained_on(self) -> str:
-        """The domains that are being learnt, or were last; `init` before the first iteration."""
-        return "+".join(self.learning.domains) if self.clock.train_iterations else INIT
 
     def train(self, experiences: Any, eval_streams: Any = None, **kwargs: Any) -> Any:
         """Train on one experience or several; see `SupervisedTemplate.train`."""
@@ -166,6 +162,7 @@ class SR3Template(SupervisedTemplate):
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
         if experience.current_experience == 0:
             self.evaluate()
+        self.trained_on = "+".join(experience.domains)
         # A plugin may have put a loader of its own in place (replay does), of any length.
         loader: Any = self.dataloader
         while (left := self.budget - self.clock.train_exp_iterations) > 0:

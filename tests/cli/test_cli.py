@@ -31,8 +31,9 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
 def refused(result: Result, *messages: str) -> None:
     """One line, exit code 2, no traceback, and nothing written."""
     assert result.exit_code == 2, result.output
-    error = result.stderr.strip().splitlines()[-1]
-    assert error.startswith("Error: ")
+    lines = result.stderr.strip().splitlines()
+    assert [line.startswith("Error: ") for line in lines].index(True) == len(lines) - 1
+    error = lines[-1]
     for message in messages:
         assert message in error
     assert "Traceback" not in result.output
@@ -128,6 +129,8 @@ def test_data_that_cannot_be_used(
     refused(cli("run", "--data", root, *tiny), "0 usable images", "--data animef=DIR")
     refused(cli("run", "--data", f"celeba={root / 'celeba'}", *tiny), "--data animef=DIR")
     refused(cli("run", "--data", f"celebra={root}", *tiny), "did you mean 'celeba'")
+    refused(cli("run", "--data", f"df2k-ost={root}", *tiny), "--data celeba=DIR")
+    refused(cli("run", "--data", "celeba=", *tiny), "data.folders")
     refused(cli("run", "--data", root / "nothing", *tiny), "no folder")
     refused(cli("run", "--data", root, "--data", root, *tiny), "second folder")
     for k in range(5):
@@ -143,7 +146,7 @@ def test_unreadable_images_are_skipped_and_told(
     (root / "animef" / "broken[1].jpg").write_text("no")
     result = cli("run", "--dry-run", "--data", root, *tiny)
     assert result.exit_code == 0
-    assert "skipped 1 unreadable: 'broken[1].jpg'" in " ".join(result.stderr.split())
+    assert "skipped 1 unreadable: 'broken[1].jpg'" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -167,6 +170,9 @@ def test_unreadable_images_are_skipped_and_told(
         (["eval.steps=5000"], ["eval.steps=5000"]),
         (["eval.metrics=psnr,lpisp"], ["did you mean 'lpips'"]),
         (["--seed", "-3"], ["seed=-3"]),
+        (["--seed", "99999999999999999999"], ["seed=99999999999999999999"]),
+        (["diffusion.start=0.9"], ["diffusion.*"]),
+        (["eval.eta=3"], ["eval.eta=3"]),
         (["--out", "/proc/nowhere/run"], ["choose another --out"]),
     ],
 )
@@ -174,6 +180,53 @@ def test_bad_input_is_one_line(
     cli: Callable[..., Result], arguments: list[str], messages: list[str]
 ) -> None:
     refused(cli("run", "data.standin_images=8", *arguments), *messages)
+
+
+def test_config_yaml_repeats_a_run_of_ones_own_stream_from_anywhere(
+    cli: Callable[..., Result], tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("mine.py").write_text(
+        "from cl_sr.benchmarks import ANIMEF, CELEBA, Stream\n"
+        "stream = Stream('backwards', 'anime first', (ANIMEF, CELEBA))\n"
+    )
+    result = cli("run", "--stream", "./mine.py", "--out", "run", *tiny)
+    assert result.exit_code == 0, result.output
+    config = Path("run", "config.yaml").resolve()
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert cli("run", "--dry-run", "--config", config).exit_code == 0
+
+
+def test_a_configuration_that_contains_itself(cli: Callable[..., Result]) -> None:
+    Path("loop.yaml").write_text("data: &a\n  root: *a\n")
+    refused(cli("run", "--config", "loop.yaml"), "contains itself")
+
+
+def test_the_report_prints_where_only_western_letters_do(
+    cli: Callable[..., Result], tiny: list[str]
+) -> None:
+    assert cli("run", "--out", "run", *tiny).exit_code == 0
+    code = "from cl_sr.cli.main import main; main(prog_name='cl-sr')"
+    result = subprocess.run(
+        [sys.executable, "-c", code, "report", "run"],
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_report_that_cannot_be_written_is_shown(
+    cli: Callable[..., Result], tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli("run", "--out", "run", *tiny).exit_code == 0
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("cl_sr.training.run_folder.RunFolder.write", full)
+    result = cli("report", "run")
+    assert "after animef" in result.stdout
+    refused(result, "shown but not written")
 
 
 def test_a_device_that_is_not_there(cli: Callable[..., Result]) -> None:
@@ -200,7 +253,7 @@ def test_ctrl_c_stops_cleanly(tmp_path: Path, tiny: list[str]) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
     )
     metrics = tmp_path / "run" / "metrics.jsonl"
     deadline = time.monotonic() + 120

@@ -1,9 +1,14 @@
 """Images as people have them: every mode that Pillow reads, and every way to be broken."""
 
+import io
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from cl_sr.data.folder import digest, find_images, fit, read_all, read_rgb
@@ -99,3 +104,31 @@ def test_a_face_is_cut_from_the_middle() -> None:
 def test_a_square_of_the_right_size_is_left_alone() -> None:
     square = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     assert fit(square, 8) is square
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
+def test_pipes_are_left_alone_and_dangling_links_are_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link.png").symlink_to(tmp_path / "nowhere.png")
+    images, unreadable = read_all(find_images(tmp_path), 2, lambda pixels: pixels)
+    assert images == []
+    assert [u.path.name for u in unreadable] == ["link.png"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_no_damage_is_a_traceback(data: st.DataObject) -> None:
+    """Bytes of real files changed anywhere: the file is read or set aside."""
+    kind = data.draw(st.sampled_from(["JPEG", "PNG", "WEBP", "BMP"]))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.fromarray(COLOURS).save(buffer, kind, **({} if kind == "BMP" else {"exif": exif}))
+    damaged = bytearray(buffer.getvalue())
+    for _ in range(data.draw(st.integers(1, 8))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "image.jpg"
+        path.write_bytes(damaged[: data.draw(st.integers(0, len(damaged)))])
+        images, unreadable = read_all([path], 2, lambda pixels: pixels)
+    assert len(images) + len(unreadable) == 1

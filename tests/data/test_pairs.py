@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from cl_sr.data.domains import DF2K_OST
-from cl_sr.data.pairs import CroppedPairs, FixedPairs, pack, training_pairs, unpack
+from cl_sr.data.domains import CELEBA, DF2K_OST
+from cl_sr.data.pairs import TestPairs, TrainingPairs, pack, unpack
 from cl_sr.data.prepare import load_domain
 from cl_sr.data.resize import downsample, upsample
 
@@ -49,13 +49,24 @@ def test_packing_and_back() -> None:
 
 
 def test_flipping_mirrors_both_images_of_a_pair() -> None:
-    pairs = FixedPairs(random_images(1, 16), 0, 4, "bicubic", flip=True)
+    data = load_domain(CELEBA, None, size=16, scale=4, standin_images=8)
+    pairs = TrainingPairs(data, 0, 4, "bicubic", flip=True)
+    plain = TrainingPairs(data, 0, 4, "bicubic", flip=False)[0][0]
     torch.manual_seed(0)
     seen = [pairs[0][0] for _ in range(40)]
-    plain = sum(torch.equal(packed, pairs.packed[0]) for packed in seen)
-    mirrored = sum(torch.equal(packed, pairs.packed[0].flip(-1)) for packed in seen)
-    assert plain + mirrored == 40
-    assert 5 < plain < 35
+    straight = sum(torch.equal(packed, plain) for packed in seen)
+    mirrored = sum(torch.equal(packed, plain.flip(-1)) for packed in seen)
+    assert straight + mirrored == 40
+    assert 5 < straight < 35
+
+
+def test_test_pairs_are_the_first_of_the_test_side() -> None:
+    data = load_domain(CELEBA, None, size=16, scale=4, standin_images=20)
+    pairs = TestPairs(data, 1, 4, "area", images=5)
+    assert len(pairs) == 5
+    packed, domain = pairs[4]
+    assert domain == 1
+    assert torch.equal(packed, pack(data.test[4:5], 4, "area")[0])
 
 
 @pytest.mark.parametrize("memory_gb", [8.0, 0.0])
@@ -68,12 +79,9 @@ def test_random_crops_are_windows_of_their_image(
         folder,
         size=16,
         scale=4,
-        standin_images=0,
-        split_seed=0,
         memory_gb=memory_gb,
     )
-    pairs = training_pairs(data, 2, 4, "bicubic", flip=False)
-    assert isinstance(pairs, CroppedPairs)
+    pairs = TrainingPairs(data, 2, 4, "bicubic", flip=False)
     torch.manual_seed(0)
     whole = torch.from_numpy(np.array(Image.open(data.train[0].path))).permute(2, 0, 1)
     windows = whole.unfold(1, 16, 1).unfold(2, 16, 1).permute(1, 2, 0, 3, 4).flatten(0, 1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cl_sr.data.domains import CELEBA, DF2K_OST, Domain
 from cl_sr.data.folder import ImageFile
-from cl_sr.data.prepare import load_domain, manifest, split
+from cl_sr.data.prepare import load_domain, manifest, prepared_pixels, split
 from cl_sr.errors import InputError
 
 SETTINGS: dict[str, Any] = {"size": 16, "scale": 4, "standin_images": 20, "split_seed": 0}
@@ -84,6 +84,38 @@ def test_random_crops_keep_whole_images_within_memory(image_folder: Callable[...
     assert all(f.pixels is None for f in bare.train)
     assert np.array_equal(kept.test, bare.test)
     assert kept.test.shape == (3, 3, 16, 16)
+
+
+def test_memory_beyond_the_limit_is_read_again(image_folder: Callable[..., Path]) -> None:
+    folder = image_folder("celeba", 10)
+    kept, bare = (
+        load_domain(CELEBA, folder, **SETTINGS, memory_gb=gigabytes) for gigabytes in (8.0, 0.0)
+    )
+    assert [f.pixels is None for f in bare.train] == [True] * 7
+    assert np.array_equal(kept.test, bare.test)
+    for a, b in zip(kept.train, bare.train, strict=True):
+        again = prepared_pixels(b, CELEBA, 16)
+        assert a.pixels is not None
+        assert np.array_equal(a.pixels, again)
+    assert all(f.pixels is None for f in kept.test_files)
+
+
+def test_images_smaller_than_the_model_are_counted(image_folder: Callable[..., Path]) -> None:
+    data = load_domain(CELEBA, image_folder("celeba", 6, size=(10, 12)), **SETTINGS)
+    assert data.enlarged == 6
+    assert data.test.shape[-2:] == (16, 16)
+
+
+@pytest.mark.parametrize("name", ["my_cats", "a/b", "a+b", "", "Cats"])
+def test_domain_names_are_plain(name: str) -> None:
+    with pytest.raises(InputError, match="domain name"):
+        Domain(name, "")
+
+
+def test_a_stand_in_of_the_wrong_shape_is_named() -> None:
+    flat = Domain("flat", "", standin=lambda size, seed: np.zeros((size, size), dtype=np.uint8))
+    with pytest.raises(InputError, match=r"flat drew uint8 \(16, 16\)"):
+        load_domain(flat, None, **SETTINGS)
 
 
 def test_standins_are_labelled() -> None:

@@ -49,6 +49,12 @@ def test_identical_images() -> None:
     assert torch.allclose(ssim(a, a), torch.ones(2, dtype=torch.float64))
 
 
+def test_one_perfect_image_does_not_make_a_mean_infinite() -> None:
+    a, b = pair()
+    (metric, _) = build_metrics(["psnr", "ssim"], "rgb8", 24, torch.device("cpu"))
+    assert metric.of(torch.cat([a, a]), torch.cat([a, b]))[:2] == [80, 80]
+
+
 def test_y601_scales_grey_by_219_over_255() -> None:
     a = torch.full((1, 3, 12, 12), 0.2)
     b = torch.full((1, 3, 12, 12), 0.4)

@@ -25,6 +25,15 @@ def test_what_is_saved_is_loaded(tmp_path: Path, net: SR3UNet) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["weights"]
 
 
+def test_saving_again_replaces(tmp_path: Path, net: SR3UNet) -> None:
+    save_sr3(tmp_path / "w", net, Parametrization())
+    with torch.no_grad():
+        net.final_conv.block[3].bias.fill_(7)
+    save_sr3(tmp_path / "w", net, Parametrization())
+    assert float(load_sr3(tmp_path / "w").state_dict()["final_conv.block.3.bias"][0]) == 7
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["w"]
+
+
 def test_overrides_reach_the_net(tmp_path: Path, net: SR3UNet) -> None:
     save_sr3(tmp_path / "w", net, Parametrization())
     loaded = load_sr3(tmp_path / "w", image_size=32, dropout=0.3)

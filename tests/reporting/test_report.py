@@ -6,8 +6,10 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
+from cl_sr.errors import InputError
 from cl_sr.evaluation import ForgettingMatrix
-from cl_sr.reporting import write_report
+from cl_sr.reporting import Report, build_report
+from cl_sr.reporting import write_report as write
 from cl_sr.reporting.tables import forgetting_table, matrix_table
 from cl_sr.training.run_folder import RunFolder
 
@@ -34,7 +36,10 @@ def make_run(path: Path, state: str = "finished") -> RunFolder:
     folder.write_json(
         "env.json",
         {
-            "data": {"celeba": {"source": "stand-in"}, "animef": {"source": "stand-in"}},
+            "data": {
+                "celeba": {"source": "stand-in", "duplicates": 12, "unreadable": 3},
+                "animef": {"source": "stand-in", "duplicates": 0, "unreadable": 0},
+            },
             "metrics": {"psnr": True, "ssim": True},
         },
     )
@@ -61,6 +66,12 @@ def make_run(path: Path, state: str = "finished") -> RunFolder:
     return folder
 
 
+def write_report(folder: RunFolder) -> Report:
+    report = build_report(folder)
+    write(folder, report)
+    return report
+
+
 def test_report_md_has_the_figures_and_what_they_depend_on(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     write_report(folder)
@@ -71,6 +82,8 @@ def test_report_md_has_the_figures_and_what_they_depend_on(tmp_path: Path) -> No
     assert "celeba (stand-in) lost 4.25 dB" in text
     for part in ("rgb8", "bicubic", "x4", "ddim, 5 of 2000 steps", "celeba 64", "seed 3"):
         assert part in text
+    assert "celeba: 12 exact copies (kept on one side), 3 unreadable files (skipped)." in text
+    assert "animef: 0" not in text
     assert "stand-in images" in text.splitlines()[0]
     assert "Unfinished" not in text
 
@@ -119,3 +132,27 @@ def test_the_terminal_shows_every_figure(tmp_path: Path, width: int) -> None:
     text = console.export_text()
     for figure in ("23.25", "19.00", "-4.25", "+5.25"):
         assert figure in text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("config.yaml", "a: ["),
+        ("config.yaml", "seed: 1"),
+        ("status.json", "{}"),
+        ("env.json", "[1"),
+        ("matrix.csv", "metric,after\npsnr"),
+        ("matrix.csv", "metric,after,domain,value\npsnr,init,celeba,many"),
+    ],
+)
+def test_a_damaged_run_is_told_in_one_line(tmp_path: Path, name: str, text: str) -> None:
+    folder = make_run(tmp_path / "run")
+    (folder.path / name).write_text(text)
+    with pytest.raises(InputError, match="damaged or incomplete"):
+        build_report(folder)
+
+
+def test_the_text_is_plain_enough_for_any_terminal(tmp_path: Path) -> None:
+    report = build_report(make_run(tmp_path / "run"))
+    (report.title + report.headline + report.protocol).encode("ascii")
+    "".join(cell for table in report.tables for row in table.rows for cell in row).encode("ascii")

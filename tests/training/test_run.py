@@ -13,13 +13,14 @@ import torch
 from avalanche.training.plugins import SupervisedPlugin
 from PIL import Image
 
+from cl_sr.benchmarks import Stream
 from cl_sr.config import read_preset, resolve
-from cl_sr.data.pairs import test_pairs as make_test_pairs
-from cl_sr.data.pairs import unpack
+from cl_sr.data.pairs import TestPairs, unpack
 from cl_sr.diffusion import Denoiser, sample
 from cl_sr.errors import InputError
 from cl_sr.evaluation import psnr
 from cl_sr.models import load_sr3
+from cl_sr.reporting import build_report
 from cl_sr.training.device import choose_device
 from cl_sr.training.run import execute, plan_run
 from cl_sr.training.run_folder import RunFolder
@@ -93,8 +94,8 @@ def test_the_saved_weights_reproduce_the_reported_figures(tmp_path: Path, tiny: 
     plan = plan_run(config)
     folder = execute(plan, RunFolder.create(tmp_path / "run", overwrite=False))
     net = load_sr3(folder.path / "checkpoints" / "celeba").eval()
-    pairs = make_test_pairs(plan.data["animef"], 1, 4, "bicubic", 3)
-    condition, image = unpack(pairs.packed)
+    pairs = TestPairs(plan.data["animef"], 1, 4, "bicubic", 3)
+    condition, image = unpack(torch.stack([packed for packed, _ in pairs]))
     images = sample(
         Denoiser(net, plan.parametrization),
         condition,
@@ -169,6 +170,68 @@ def test_an_interrupt_keeps_what_there_is(tmp_path: Path, tiny: list[str]) -> No
     assert (status["state"], status["iteration"]) == ("interrupted", 5)
     load_sr3(folder.path / status["weights"])
     assert folder.matrices()[0].learnt == ["celeba"]
+
+
+@pytest.mark.parametrize("moment", ["before_eval", "after_eval_iteration"])
+def test_an_interrupt_in_an_evaluation_keeps_what_there_is(
+    tmp_path: Path, tiny: list[str], moment: str
+) -> None:
+    """Right after the same weights were saved anyway."""
+
+    class Stop(SupervisedPlugin):
+        pass
+
+    def stop(self: Any, strategy: Any, **kwargs: Any) -> None:
+        if strategy.clock.train_iterations == 2:
+            raise KeyboardInterrupt
+
+    setattr(Stop, moment, stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", [*tiny, "checkpoint.every=2"], plugins=[Stop()])
+    folder = RunFolder.open(tmp_path / "run")
+    status = json.loads((folder.path / "status.json").read_text())
+    assert (status["state"], status["iteration"]) == ("interrupted", 2)
+    load_sr3(folder.path / status["weights"])
+    build_report(folder)
+
+
+def test_an_interrupt_before_training_leaves_a_run_that_says_so(
+    tmp_path: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Stream, "benchmark", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", tiny)
+    report = build_report(RunFolder.open(tmp_path / "run"))
+    assert "interrupted at iteration 0 of 7" in report.state
+
+
+def test_divergence_is_no_result(tmp_path: Path, tiny: list[str]) -> None:
+    with pytest.raises(InputError, match=r"diverged.*lower train\.lr"):
+        run(tmp_path / "run", [*tiny, "train.lr=1e30", "train.clip=0"])
+    folder = RunFolder.open(tmp_path / "run")
+    assert folder.read_json("status.json")["state"] == "failed"
+    assert "NaN" not in (folder.path / "metrics.jsonl").read_text()
+
+
+def test_a_first_domain_that_is_not_trained_has_its_row(tmp_path: Path, tiny: list[str]) -> None:
+    folder = run(tmp_path / "run", [*tiny, "train.iterations=[0, 3]"])
+    assert folder.matrices()[0].learnt == ["celeba", "animef"]
+    assert records(folder)[-1]["iteration"] == 3
+
+
+def test_status_follows_the_run(tmp_path: Path, tiny: list[str]) -> None:
+    seen: list[tuple[str, int]] = []
+
+    class Watch(SupervisedPlugin):
+        def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
+            status = json.loads((tmp_path / "run" / "status.json").read_text())
+            seen.append((status["state"], status["iteration"]))
+
+    run(tmp_path / "run", tiny, plugins=[Watch()])
+    assert seen == [("running", n) for n in (0, 0, 2, 2, 4, 4, 6)]
 
 
 def test_a_crash_is_not_passed_off_as_a_result(tmp_path: Path, tiny: list[str]) -> None:
