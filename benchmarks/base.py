@@ -71,7 +71,7 @@ class Stream:
             An Avalanche `CLScenario`. Samples are `(packed, domain)`, see `cl_sr.data.pairs`;
             experiences have `domains` (their names). There is one test experience a domain.
         """
-        from avalanche.benchmarks import benchmark_from_datasets  # 5 to 10 seconds
+        from avalanche.benchmarks import benchmark_from_datasets  # takes seconds to import
         from avalanche.benchmarks.utils import DataAttribute, make_avalanche_dataset
         from avalanche.benchmarks.utils.data_attribute import ConstantSequence
 

@@ -71,7 +71,9 @@ class DataConfig(Section):
     flip: bool = Field(True, description="mirror training images at random")
     split_seed: Seed = Field(0, description="seed of the 70/30 split")
     standin_images: Annotated[int, Field(ge=8)] = Field(1000, description="drawn a domain")
-    memory_gb: NonNegative = Field(8.0, description="for whole images with random crops, a domain")
+    memory_gb: NonNegative = Field(
+        8.0, description="for a domain's training images; those beyond are read again"
+    )
 
     @model_validator(mode="after")
     def _divides(self) -> DataConfig:

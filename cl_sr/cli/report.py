@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cl_sr.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cl_sr.training.run_folder import RunFolder
 
 
 @click.command()
@@ -15,12 +21,17 @@ def command(run: Path) -> None:
     """Show the forgetting report of the folder RUN, and write its report.md and figures anew."""
     from rich.console import Console
 
-    from cl_sr.reporting import build_report, write_report
     from cl_sr.training.run_folder import RunFolder
 
-    folder = RunFolder.open(run)
+    present(RunFolder.open(run), Console(markup=False, highlight=False))
+
+
+def present(folder: RunFolder, console: Console) -> None:
+    """Show a run's report, then write it: a full disk does not hide the figures."""
+    from cl_sr.reporting import build_report, write_report
+
     report = build_report(folder)
-    report.show(Console(markup=False, highlight=False))
+    report.show(console)
     try:
         write_report(folder, report)
     except OSError as error:

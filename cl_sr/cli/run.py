@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from cl_sr.cli.report import present
 from cl_sr.data.domains import DOMAIN_NAME
 from cl_sr.errors import InputError
 
@@ -113,7 +114,6 @@ def _run(config: Any, name: str, out: Path | None, overwrite: bool, dry_run: boo
         warnings.filterwarnings("ignore", module=r"(?!cl_sr)")
         import torch
 
-        from cl_sr.reporting import build_report, write_report
         from cl_sr.training.progress import ProgressLogger, tracker
         from cl_sr.training.run import execute, plan_run
         from cl_sr.training.run_folder import RunFolder
@@ -136,9 +136,7 @@ def _run(config: Any, name: str, out: Path | None, overwrite: bool, dry_run: boo
         ) from error
     except KeyboardInterrupt:
         stopped = True
-    report = build_report(folder)
-    write_report(folder, report)
-    report.show(results)
+    present(folder, results)
     if stopped:
         messages.print(f"Stopped by you. What there is so far is in {folder.path}")
         raise SystemExit(130)

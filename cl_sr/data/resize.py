@@ -1,7 +1,7 @@
 """How low-resolution images are made, and how the network's condition is made from them.
 
 Bicubic with antialiasing in 8 bits is Pillow's kernel, which the public SR3 code prepares its
-data with. The kernel moves PSNR by more than a dB (without antialiasing), so every run records it.
+data with. The kernel moves PSNR (most of all without antialiasing), so every run records it.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ class SR3Template(SupervisedTemplate):
         self.bf16 = bf16
         self.workers = workers
         model = PackedSR3(net, schedule, parametrization).to(device)
-        # Training on a CPU is 1.7 times as fast with channels last; tensor cores like it too.
+        # Convolutions are faster with channels last, on a CPU and on tensor cores.
         model.to(memory_format=torch.channels_last)
         super().__init__(
             model=model,
