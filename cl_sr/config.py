@@ -135,7 +135,9 @@ class EvalConfig(Section):
     every: Count = Field(1000, description="iterations; 0: only before and after experiences")
     images: Count = Field(64, description="of each domain; 0: no evaluation at all")
     batch_size: Positive = Field(64, description="images")
-    sampler: Literal["ancestral", "ddim"] = Field("ddim", description="see cl_sr.diffusion")
+    sampler: Literal["ancestral", "ddim", "dpmpp-2m", "unipc"] = Field(
+        "ddim", description="see cl_sr.diffusion"
+    )
     steps: Positive | None = Field(20, description="sampling steps; null: all T")
     eta: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="of ddim: 0 deterministic, 1 as ancestral"

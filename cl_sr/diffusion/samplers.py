@@ -62,7 +62,101 @@ def sample_ddim(
     return y
 
 
-SAMPLERS: dict[str, Callable[..., Tensor]] = {"ancestral": sample_ancestral, "ddim": sample_ddim}
+def sample_dpmpp_2m(
+    predict: Predict, y: Tensor, gammas: Sequence[float], noise: StepNoise
+) -> Tensor:
+    """DPM-Solver++(2M): second order, one evaluation a step (Lu et al., arXiv 2211.01095, Alg. 2).
+
+    Data prediction. The first step, and the last one where it ends at gamma = 1, are of first
+    order: there is no estimate before the one, and the half log-SNR of the other is infinite.
+    """
+    before: tuple[Tensor, float] | None = None
+    for k, (now, then) in enumerate(pairwise(gammas)):
+        x0, _ = predict(k, y)
+        if then == 1:
+            return x0
+        h = _half_log_snr(then) - _half_log_snr(now)
+        estimate = x0
+        if before is not None:
+            ratio = before[1] / h
+            estimate = x0 + (x0 - before[0]) / (2 * ratio)
+        y = _ratio(now, then) * y - math.sqrt(then) * math.expm1(-h) * estimate
+        before = x0, h
+    return y
+
+
+def sample_unipc(predict: Predict, y: Tensor, gammas: Sequence[float], noise: StepNoise) -> Tensor:
+    """UniPC of order 2 in data prediction, B(h) = e^h - 1 (Zhao et al., arXiv 2302.04867).
+
+    Each evaluation serves twice: it corrects the step that led to it, to third order, and
+    predicts the next one. One evaluation a step.
+    """
+    states: list[tuple[float, Tensor]] = []  # (half log-SNR, clean estimate) of the last two steps
+    start = y  # of the step that led here
+    for k, (now, then) in enumerate(pairwise(gammas)):
+        x0, _ = predict(k, y)
+        here = _half_log_snr(now)
+        if states:
+            y = _unipc_step(start, gammas[k - 1], now, states, corrected_by=x0)
+        states = [*states[-1:], (here, x0)]
+        if then == 1:
+            return x0
+        start, y = y, _unipc_step(y, now, then, states)
+    return y
+
+
+def _unipc_step(
+    y: Tensor,
+    now: float,
+    then: float,
+    states: Sequence[tuple[float, Tensor]],
+    corrected_by: Tensor | None = None,
+) -> Tensor:
+    """From gamma `now` to `then`, by the estimates of earlier steps and maybe of `then` itself."""
+    here, x0 = states[-1]
+    h = _half_log_snr(then) - here
+    phi = math.expm1(-h)
+    # Finite differences of the estimates, and where they were taken in units of h.
+    places = [(s - here) / h for s, _ in states[:-1]]
+    slopes = [(x - x0) / r for (_, x), r in zip(states[:-1], places, strict=True)]
+    if corrected_by is None:
+        weights = [0.5] * len(slopes)
+    else:
+        places.append(1.0)
+        slopes.append(corrected_by - x0)
+        weights = _unipc_weights(places, -h)
+    change = sum((w * slope for w, slope in zip(weights, slopes, strict=True)), x0)
+    return _ratio(now, then) * y - math.sqrt(then) * phi * change
+
+
+def _unipc_weights(places: Sequence[float], h: float) -> list[float]:
+    """The weights that make differences at `places` exact to their number (UniPC, Eq. 5)."""
+    if len(places) == 1:
+        return [0.5]
+    scale = math.expm1(h)
+    phi_2 = scale / h - 1
+    phi_3 = phi_2 / h - 0.5
+    right = phi_2 / scale, 2 * phi_3 / scale
+    first, second = places
+    w = (right[1] - first * right[0]) / (second - first)
+    return [right[0] - w, w]
+
+
+def _half_log_snr(gamma: float) -> float:
+    return 0.5 * math.log(gamma / (1 - gamma))
+
+
+def _ratio(now: float, then: float) -> float:
+    """By how much the noise shrinks."""
+    return math.sqrt((1 - then) / (1 - now))
+
+
+SAMPLERS: dict[str, Callable[..., Tensor]] = {
+    "ancestral": sample_ancestral,
+    "ddim": sample_ddim,
+    "dpmpp-2m": sample_dpmpp_2m,
+    "unipc": sample_unipc,
+}
 
 
 def _plain(diffused: Tensor, condition: Tensor | None) -> Tensor:
@@ -94,7 +188,7 @@ def sample(
         condition: the upsampled low-resolution images, `(B, 3, H, W)` in [-1, 1]; None for an
             unconditional denoiser (then give `start` or `shape`).
         schedule: the schedule that the denoiser was trained with.
-        sampler: a name in `SAMPLERS`: `ancestral` or `ddim`.
+        sampler: a name in `SAMPLERS`: `ancestral`, `ddim`, `dpmpp-2m` or `unipc`.
         steps: respaced steps, at most T; None: all T.
         variance: of `ancestral`: `posterior` or `beta`.
         clip: clamp each estimate of the clean image to [-1, 1].
@@ -123,9 +217,7 @@ def sample(
     times = schedule.respace(steps)
     if noises is not None and len(noises) < len(times) - 1:
         raise ValueError(f"{len(noises)} recorded noises for {len(times) - 1} steps")
-    if seeds is not None and len(seeds) != size[0]:
-        raise ValueError(f"{len(seeds)} seeds for {size[0]} images")
-    draw = _noise_source(size, device, seeds)
+    draw = noise_source(size, device, seeds)
 
     def noise(k: int) -> Tensor:
         return noises[k].to(device) if noises is not None else draw()
@@ -162,9 +254,16 @@ def sample(
     return image.clamp(-1, 1) if clip else image
 
 
-def _noise_source(
+def noise_source(
     size: tuple[int, ...], device: torch.device, seeds: Sequence[int] | None
 ) -> Callable[[], Tensor]:
+    """Standard normal noise of `(B, ...)`, again and again; image k's from `seeds[k]` alone.
+
+    Raises:
+        ValueError: not as many seeds as images.
+    """
+    if seeds is not None and len(seeds) != size[0]:
+        raise ValueError(f"{len(seeds)} seeds for {size[0]} images")
     if seeds is None:
         return lambda: torch.randn(size, device=device)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from cl_sr.diffusion import NoiseSchedule, Parametrization
 
 
 class LevelEncoding(nn.Module):
@@ -150,9 +153,18 @@ class SR3UNet(nn.Module):
         image_size: H = W in pixels, which decides where `attn_res` falls; a multiple of
             `2 ** (len(channel_mults) - 1)`.
 
+    Attributes:
+        config: these arguments.
+        schedule, parametrization, scale: how the weights were trained, where they come from a
+            file that tells it (`load_sr3`); else None.
+
     Raises:
         ValueError: sizes that do not divide.
     """
+
+    schedule: NoiseSchedule | None = None
+    parametrization: Parametrization | None = None
+    scale: int | None = None
 
     def __init__(
         self,
@@ -177,7 +189,7 @@ class SR3UNet(nn.Module):
                 f"image_size {image_size} must be a multiple of {2 ** (len(channel_mults) - 1)}: "
                 f"it is halved {len(channel_mults) - 1} times"
             )
-        self.config = {
+        self.config: dict[str, Any] = {
             "in_channel": in_channel,
             "out_channel": out_channel,
             "inner_channel": inner_channel,

@@ -1,13 +1,14 @@
 """Samplers against an exact denoiser: that of a Gaussian, whose posterior is known."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from cl_sr.diffusion import Denoiser, NoiseSchedule, Parametrization, sample
+from cl_sr.diffusion import SAMPLERS, Denoiser, NoiseSchedule, Parametrization, sample
 
 MEAN, STD = 0.2, 0.1
 
@@ -43,6 +44,83 @@ def test_ddim_converges_to_the_exact_flow_with_first_order() -> None:
     assert errors[2] < 2e-3
     assert errors[0] / errors[1] == pytest.approx(2, rel=0.1)
     assert errors[1] / errors[2] == pytest.approx(2, rel=0.1)
+
+
+def exact_flow(start: Tensor, now: float, then: float) -> Tensor:
+    """Where the probability flow of the Gaussian takes noisy images, from gamma to gamma."""
+    before, after = (math.sqrt(g * STD**2 + 1 - g) for g in (now, then))
+    return math.sqrt(then) * MEAN + after / before * (start - math.sqrt(now) * MEAN)
+
+
+def follow(sampler: str, gammas: list[float], start: Tensor) -> Tensor:
+    def predict(k: int, y: Tensor) -> tuple[Tensor, Tensor]:
+        gamma = gammas[k]
+        epsilon = gaussian(y, None, torch.tensor([gamma], dtype=torch.float64).sqrt())
+        return (y - math.sqrt(1 - gamma) * epsilon) / math.sqrt(gamma), epsilon
+
+    return SAMPLERS[sampler](predict, start, gammas, lambda k: torch.zeros_like(start))
+
+
+@pytest.mark.parametrize(("sampler", "order"), [("ddim", 1), ("dpmpp-2m", 2), ("unipc", 3)])
+def test_order_of_convergence(sampler: str, order: int) -> None:
+    """Between two noise levels, at steps of equal log-SNR; the error falls as steps^-order."""
+    start = torch.linspace(-2, 2, 48, dtype=torch.float64).reshape(1, 3, 4, 4)
+    errors = []
+    for steps in (40, 80, 160):
+        snr = torch.linspace(-4, 4, steps + 1, dtype=torch.float64).exp()
+        gammas = (snr / (1 + snr)).tolist()
+        exact = exact_flow(start, gammas[0], gammas[-1])
+        errors.append(float((follow(sampler, gammas, start) - exact).abs().max()))
+    for coarse, fine in pairwise(errors):
+        assert math.log2(coarse / fine) == pytest.approx(order, abs=0.3)
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp-2m", "unipc"])
+def test_down_to_clean_images_they_are_nearer_than_ddim(sampler: str) -> None:
+    """The trained schedule, respaced, down to gamma = 1."""
+    start = torch.linspace(-2, 2, 3 * 64, dtype=torch.float64).reshape(1, 3, 8, 8)
+    schedule = NoiseSchedule.linear(2000)
+    exact = exact_flow(start, float(schedule.gammas[-1]), 1.0)
+
+    def error(name: str, steps: int) -> float:
+        images = sample(gaussian, None, schedule, name, steps, start=start, clip=False)
+        return float((images - exact).abs().max())
+
+    assert error(sampler, 80) < error("ddim", 80) / 2
+    assert error(sampler, 160) < error("ddim", 160) / 5
+    assert error(sampler, 2000) < error("ddim", 2000) / 5
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp-2m", "unipc"])
+def test_the_same_steps_as_diffusers(sampler: str) -> None:
+    """A second library, over the same noise levels, with a net that is not linear."""
+    diffusers = pytest.importorskip("diffusers")
+    options = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 2e-2}
+    scheduler = {
+        "dpmpp-2m": lambda: diffusers.DPMSolverMultistepScheduler(
+            **options, solver_order=2, final_sigmas_type="sigma_min", lower_order_final=False
+        ),
+        "unipc": lambda: diffusers.UniPCMultistepScheduler(
+            **options, solver_order=2, final_sigmas_type="sigma_min", lower_order_final=False
+        ),
+    }[sampler]()
+    scheduler.set_timesteps(12)
+    gammas = [1 / (1 + float(sigma) ** 2) for sigma in scheduler.sigmas]
+    start = torch.linspace(-2, 2, 48, dtype=torch.float64).reshape(1, 3, 4, 4)
+
+    def epsilon(y: Tensor) -> Tensor:
+        return torch.tanh(y) + 0.1 * y.flip(-1)
+
+    theirs = start
+    for t in scheduler.timesteps:
+        theirs = scheduler.step(epsilon(theirs), t, theirs).prev_sample
+
+    def predict(k: int, y: Tensor) -> tuple[Tensor, Tensor]:
+        noise = epsilon(y)
+        return (y - math.sqrt(1 - gammas[k]) * noise) / math.sqrt(gammas[k]), noise
+
+    ours = SAMPLERS[sampler](predict, start, gammas, lambda k: start)
+    assert float((ours - theirs).abs().max()) < 1e-4 * float(theirs.abs().max())
 
 
 def test_ddim_with_eta_1_over_all_steps_is_ancestral() -> None:
@@ -82,7 +160,7 @@ def test_residual_models_are_sampled_around_their_condition(prediction: Any) -> 
 
     condition = torch.rand(2, 3, 4, 4) - 0.5
     denoiser = Denoiser(net, parametrization)
-    for sampler in ("ancestral", "ddim"):
+    for sampler in SAMPLERS:
         out = sample(denoiser, condition, NoiseSchedule.linear(), sampler, 10, seeds=[1, 2])
         assert torch.allclose(out, condition + 0.04, atol=1e-4)
 

@@ -1,0 +1,283 @@
+"""Unconditional diffusion models of any origin behind one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cl_sr.diffusion import NoiseSchedule, Parametrization
+from cl_sr.diffusion.parametrization import Prediction
+from cl_sr.errors import InputError, nearest
+from cl_sr.models.architecture import ddpm_arguments, guided_arguments
+from cl_sr.models.checkpoint import load_sr3, sr3_from_state
+from cl_sr.models.ddpm import DDPMUNet
+from cl_sr.models.guided import GuidedUNet
+from cl_sr.models.unet import SR3UNet
+from cl_sr.models.weights import State, build, kind_of, read_json, read_weights
+
+# Arguments in guided-diffusion's own configurations that do not change what its net computes.
+NO_EFFECT = ("use_checkpoint", "use_fp16", "image_size")
+
+
+class Prior(nn.Module):
+    """An unconditional diffusion model: `prior(noisy, timestep)` answers the noise.
+
+    Args:
+        net: `net(noisy, timestep)`, whose first three channels of output are the noise.
+        schedule: the one that it was trained with.
+        multiple: H and W must be multiples of this.
+
+    Attributes:
+        net, schedule, multiple: as above.
+    """
+
+    def __init__(self, net: nn.Module, schedule: NoiseSchedule, multiple: int = 1) -> None:
+        super().__init__()
+        self.net = net
+        self.schedule = schedule
+        self.multiple = multiple
+
+    def forward(self, noisy: Tensor, timestep: Tensor) -> Tensor:
+        """The noise in images.
+
+        Args:
+            noisy: `(B, 3, H, W)`, about [-1, 1] plus noise.
+            timestep: `(B,)` or one number, from 0 (nearly clean) to T - 1: `t` has the noise of
+                `schedule.gammas[t + 1]`.
+
+        Returns:
+            `(B, 3, H, W)`.
+        """
+        if any(size % self.multiple for size in noisy.shape[-2:]):
+            raise ValueError(
+                f"the prior needs sizes that are multiples of {self.multiple}, "
+                f"not {noisy.shape[-2]}x{noisy.shape[-1]}"
+            )
+        timestep = torch.as_tensor(timestep, device=noisy.device).expand(noisy.shape[0])
+        noise: Tensor = self.net(noisy, timestep)[:, :3]
+        return noise
+
+
+class NoiseOf(nn.Module):
+    """A net of any habits as one that is told the time-step and answers the noise.
+
+    Args:
+        net: the network.
+        ask: how to call it, `ask(net, noisy, timestep, level)` with `level = sqrt(gamma)`.
+        schedule, prediction: those that it was trained with.
+    """
+
+    levels: Tensor
+
+    def __init__(
+        self,
+        net: nn.Module,
+        ask: Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor],
+        schedule: NoiseSchedule,
+        prediction: Prediction,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.ask = ask
+        self.parametrization = Parametrization(prediction)
+        self.register_buffer("levels", schedule.gammas[1:].sqrt().float(), persistent=False)
+
+    def forward(self, noisy: Tensor, timestep: Tensor) -> Tensor:
+        level = self.levels[timestep]
+        output = self.ask(self.net, noisy, timestep, level)[:, :3]
+        return self.parametrization.noise(output, noisy, level)
+
+
+def _by_level(net: nn.Module, noisy: Tensor, timestep: Tensor, level: Tensor) -> Tensor:
+    output: Tensor = net(noisy, None, level)
+    return output
+
+
+def _by_diffusers(net: nn.Module, noisy: Tensor, timestep: Tensor, level: Tensor) -> Tensor:
+    output: Tensor = net(noisy, timestep).sample
+    return output
+
+
+def sr3_prior(
+    net: SR3UNet,
+    schedule: NoiseSchedule | None = None,
+    prediction: Prediction | None = None,
+) -> Prior:
+    """An unconditional SR3 net as a prior.
+
+    Args:
+        net: with `in_channel=3`.
+        schedule, prediction: those of its training, where the net's own attributes do not tell
+            (`load_sr3` sets them); by default SR3's.
+
+    Raises:
+        InputError: a conditional net.
+    """
+    if net.config["in_channel"] != 3:
+        raise InputError(
+            f"this SR3 network is conditional ({net.config['in_channel']} input channels): a prior "
+            "is unconditional and has 3; start a run from it with --init instead"
+        )
+    schedule = schedule or net.schedule or NoiseSchedule.linear()
+    prediction = prediction or (net.parametrization or Parametrization()).prediction
+    multiple = 2 ** (len(net.config["channel_mults"]) - 1)
+    return Prior(NoiseOf(net, _by_level, schedule, prediction), schedule, multiple)
+
+
+def load_prior(path: Path | str, schedule: NoiseSchedule | None = None, **overrides: Any) -> Prior:
+    """Read an unconditional diffusion model, in evaluation mode.
+
+    Four kinds, told apart by their keys: OpenAI guided-diffusion's (also improved-diffusion's)
+    `.pt`, the DDPM CelebA-HQ kind (SDEdit) `.ckpt`, unconditional SR3 (ours, or the public SR3
+    code's `*_gen.pth`), and a diffusers folder with a `UNet2DModel` (needs
+    `pip install "cl-sr[diffusers]"`). The architecture is inferred from the shapes, see
+    `cl_sr.models.architecture`.
+
+    Args:
+        path: a file, or a folder of ours or of diffusers.
+        schedule: the noise schedule that it was trained with, where it is not the usual one of
+            its kind: linear from 1e-4 to 0.02 in 1000 steps for guided-diffusion and DDPM, the
+            file's own for SR3 and diffusers.
+        overrides: arguments of the network that leave no trace in the shapes, by the names of
+            its kind (`num_head_channels=16`, `num_heads=1`, `use_new_attention_order=True`,
+            `norm_groups=16`).
+
+    Raises:
+        InputError: no such file, a conditional or another kind of model, or keys that are
+            missing, surplus or misshapen.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if (path / "model_index.json").is_file() or _is_diffusers(path):
+            return _load_diffusers(path, schedule, overrides)
+        return sr3_prior(load_sr3(path, **overrides), schedule).eval()
+    if path.name == "model.safetensors" and (path.parent / "config.json").is_file():
+        return load_prior(path.parent, schedule, **overrides)
+    state = read_weights(path)
+    linear = schedule or NoiseSchedule.linear(1000, 1e-4, 2e-2)
+    if "label_emb.weight" in state:
+        raise InputError(f"{path} is class-conditional: a prior for DDNM is unconditional")
+    if "input_blocks.0.0.weight" in state and "time_embed.0.weight" in state:
+        return _load_guided(state, path, linear, overrides)
+    if "temb.dense.0.weight" in state:
+        return _load_ddpm(state, path, linear, overrides)
+    if any(name.endswith("noise_level_mlp.1.weight") for name in state):
+        image_size = overrides.pop("image_size", None)
+        return sr3_prior(sr3_from_state(state, path, image_size, overrides), schedule).eval()
+    kind = kind_of(state)
+    raise InputError(
+        f"{path} is no prior that can be read: it looks {'' if kind[:3] == 'of ' else 'like '}"
+        f"{kind}. Give guided-diffusion's .pt, the DDPM CelebA-HQ .ckpt, an unconditional SR3 "
+        "*_gen.pth, a cl-sr folder or a diffusers folder"
+    )
+
+
+def _load_guided(
+    state: State, path: Path, schedule: NoiseSchedule, overrides: dict[str, Any]
+) -> Prior:
+    overrides = {key: value for key, value in overrides.items() if key not in NO_EFFECT}
+    arguments = _merged(_inferred(guided_arguments, state, path), overrides, path)
+    net = build(GuidedUNet, arguments, state, path)
+    _check_channels(arguments["in_channels"], arguments["out_channels"], path)
+    return Prior(net, schedule, 2 ** (len(arguments["channel_mult"]) - 1)).eval()
+
+
+def _load_ddpm(
+    state: State, path: Path, schedule: NoiseSchedule, overrides: dict[str, Any]
+) -> Prior:
+    inferred = _inferred(ddpm_arguments, state, path, overrides.get("image_size"))
+    arguments = _merged(inferred, overrides, path)
+    net = build(DDPMUNet, arguments, state, path)
+    _check_channels(arguments["in_channels"], arguments["out_ch"], path)
+    return Prior(net, schedule, 2 ** (len(arguments["ch_mult"]) - 1)).eval()
+
+
+def _inferred(infer: Any, state: State, path: Path, *more: Any) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = infer(state, *more)
+    except (KeyError, IndexError, ValueError, TypeError, ZeroDivisionError) as error:
+        raise InputError(
+            f"{path} lacks keys that tell its architecture, though it looks like "
+            f"{kind_of(state)}: {error}"
+        ) from error
+    return found
+
+
+def _merged(inferred: dict[str, Any], overrides: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Overrides over what was inferred; heads by number take the place of heads by channels."""
+    optional = ("dropout", "use_new_attention_order", "num_heads_upsample")
+    known = [*inferred, *optional] if "num_heads" in inferred else [*inferred, "dropout"]
+    for name in overrides:
+        if name not in known:
+            raise InputError(
+                f"{path}: its network has no argument {name!r}: {nearest(name, known)}"
+            )
+    if "num_heads" in overrides and "num_head_channels" not in overrides:
+        inferred["num_head_channels"] = -1
+    return inferred | dict(overrides)
+
+
+def _check_channels(channels_in: int, channels_out: int, path: Path) -> None:
+    if channels_in != 3 or channels_out not in (3, 6):
+        raise InputError(
+            f"{path} takes {channels_in} channels and gives {channels_out}: an unconditional prior "
+            "takes 3 and gives 3, or 6 where it learns its variance"
+        )
+
+
+def _is_diffusers(folder: Path) -> bool:
+    file = folder / "config.json"
+    return file.is_file() and "_class_name" in read_json(file)
+
+
+def _load_diffusers(
+    folder: Path, schedule: NoiseSchedule | None, overrides: dict[str, Any]
+) -> Prior:
+    """A `UNet2DModel`, alone or in a pipeline's folder with its scheduler beside it."""
+    if overrides:
+        raise InputError(f"{folder}: diffusers' config.json tells all, nothing can be overridden")
+    try:
+        from diffusers import UNet2DModel
+    except ImportError as error:
+        raise InputError(f'{folder} needs diffusers: pip install "cl-sr[diffusers]"') from error
+    unet = folder / "unet" if (folder / "unet").is_dir() else folder
+    kind = read_json(unet / "config.json").get("_class_name")
+    if kind != "UNet2DModel":
+        raise InputError(f"{unet} holds a {kind}: only UNet2DModel is an unconditional prior")
+    try:
+        net = UNet2DModel.from_pretrained(unet, local_files_only=True)
+    # diffusers answers damaged files with errors of many kinds.
+    except Exception as error:
+        raise InputError(f"{unet} cannot be read by diffusers: {error}") from error
+    config = net.config
+    if config.class_embed_type or config.num_class_embeds:
+        raise InputError(f"{unet} is class-conditional: a prior for DDNM is unconditional")
+    _check_channels(config.in_channels, config.out_channels, unet)
+    scheduler = next((p for p in _scheduler_files(folder, unet) if p.is_file()), None)
+    about = read_json(scheduler) if scheduler else {}
+    schedule = schedule or _diffusers_schedule(about, scheduler or unet)
+    kinds: dict[Any, Prediction] = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
+    prediction = kinds.get(about.get("prediction_type", "epsilon"))
+    if prediction is None:
+        raise InputError(f"{scheduler}: unknown prediction_type {about['prediction_type']!r}")
+    multiple = 2 ** (len(config.block_out_channels) - 1)
+    return Prior(NoiseOf(net, _by_diffusers, schedule, prediction), schedule, multiple).eval()
+
+
+def _scheduler_files(folder: Path, unet: Path) -> list[Path]:
+    name = "scheduler_config.json"
+    return [folder / "scheduler" / name, folder / name, unet.parent / "scheduler" / name]
+
+
+def _diffusers_schedule(about: dict[str, Any], path: Path) -> NoiseSchedule:
+    """diffusers' betas, by its own code; DDPM's where no scheduler stands beside the net."""
+    from diffusers import DDPMScheduler
+
+    try:
+        return NoiseSchedule.from_betas(DDPMScheduler.from_config(about).betas)
+    except Exception as error:
+        raise InputError(f"{path} tells no noise schedule: {error}") from error

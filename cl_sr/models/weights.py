@@ -1,0 +1,152 @@
+"""Reading weights that others made: no code runs, nothing is read twice, every key is used."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from cl_sr.errors import InputError
+
+Net = TypeVar("Net", bound=nn.Module)
+State = dict[str, Tensor]
+
+# The beginning of a key that only this kind of checkpoint has, most telling first.
+KINDS = {
+    "denoise_fn.time_mlp.": "the public SR3 code's DDPM network (which_model_G: ddpm)",
+    "denoise_fn.": "the public SR3 code's (denoise_fn.*)",
+    "noise_level_mlp.": "SR3's U-Net",
+    "model.diffusion_model.": "latent diffusion's (Stable Diffusion)",
+    "label_emb.": "guided-diffusion's, class-conditional",
+    "input_blocks.": "guided-diffusion's",
+    "temb.dense.": "the DDPM CelebA-HQ kind (SDEdit)",
+    "down_blocks.": "diffusers'",
+    "exp_avg": "an optimizer's state",
+    "conv_first.": "BasicSR's (a regression network)",
+    "layer1.0.conv1.": "a ResNet classifier",
+}
+# Wrappers around a state dict; the moving average of the weights before the weights themselves.
+WRAPPERS = ["params_ema", "ema", "ema_state_dict", "state_dict", "model", "params"]
+
+
+def kind_of(names: Iterable[str]) -> str:
+    """What kind of checkpoint has tensors of these names."""
+    names = list(names)
+    for mark, kind in KINDS.items():
+        if any(name.startswith(mark) for name in names):
+            return kind
+    return f"of an unknown kind (it begins with {', '.join(names[:3]) or 'nothing'})"
+
+
+def read_weights(path: Path) -> State:
+    """The tensors of a checkpoint by name, mapped into memory where the format allows it.
+
+    Wrappers around a state dict are taken off (`state_dict`, `params_ema`, `module.`, ...).
+
+    Raises:
+        InputError: no such file, a truncated one, one that holds more than weights, or none.
+    """
+    if not path.is_file():
+        raise InputError(f"no file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            state: State = load_file(path)
+        else:
+            mapped = zipfile.is_zipfile(path)
+            state = _unwrap(torch.load(path, map_location="cpu", weights_only=True, mmap=mapped))
+    # Bytes that are no checkpoint make torch and safetensors raise almost anything.
+    except Exception as error:
+        raise InputError(
+            f"{path} is damaged, cut short, or more than weights (Python objects are never "
+            f"loaded: they can run code): {type(error).__name__}: {str(error)[:200]}"
+        ) from error
+    if not state:
+        raise InputError(f"{path} holds no weights by name")
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def _unwrap(found: Any) -> State:
+    """The first mapping of names to tensors in nested dicts and lists."""
+    if isinstance(found, Mapping):
+        tensors = {k: v for k, v in found.items() if isinstance(k, str) and isinstance(v, Tensor)}
+        if any(tensor.ndim > 1 for tensor in tensors.values()):
+            return tensors
+        inner = [found[key] for key in WRAPPERS if key in found] + list(found.values())
+    else:
+        inner = list(found) if isinstance(found, list | tuple) else []
+    return next((state for item in inner if (state := _unwrap(item))), {})
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        InputError: absent, damaged, or something else.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} is not a JSON object")
+    return values
+
+
+def build(kind: Callable[..., Net], config: Mapping[str, Any], state: State, path: Path) -> Net:
+    """A net without memory of its own that is handed the tensors of `state`, as float32.
+
+    Args:
+        kind: the net's class.
+        config: its arguments.
+        state: its weights by name.
+        path: where they are from, for messages.
+
+    Raises:
+        InputError: arguments that make no net, or keys that are missing, surplus or misshapen.
+    """
+    try:
+        with torch.device("meta"):
+            net = kind(**config)
+    # Arguments of any type may come from a file.
+    except Exception as error:
+        raise InputError(f"{path}: no such network can be built: {error}") from error
+    wanted = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    check_keys(wanted, state, path, f"{path} does not fit {type(net).__name__}")
+    # The tensors stay where the file is mapped; those that a safetensors file puts at odd places
+    # are moved, as kernels are slower there and round differently.
+    aligned = {name: t if t.data_ptr() % 64 == 0 else t.clone() for name, t in state.items()}
+    net.load_state_dict(aligned, assign=True)
+    return net.float()
+
+
+def check_keys(
+    wanted: Mapping[str, tuple[int, ...]], state: State, path: Path, message: str
+) -> None:
+    """Refuse weights whose names and shapes are not those wanted, listing what is wrong.
+
+    Raises:
+        InputError: missing, surplus or misshapen keys.
+    """
+    given = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    problems = {
+        "missing": sorted(wanted.keys() - given.keys()),
+        "surplus": sorted(given.keys() - wanted.keys()),
+        "misshapen": [
+            f"{name} {given[name]} instead of {wanted[name]}"
+            for name in sorted(wanted.keys() & given.keys())
+            if wanted[name] != given[name]
+        ],
+    }
+    found = [
+        f"{len(names)} {problem}: {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
+        for problem, names in problems.items()
+        if names
+    ]
+    if found:
+        raise InputError(f"{message}: {'; '.join(found)}")
