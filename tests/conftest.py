@@ -30,10 +30,24 @@ TINY = [
 ]
 
 
-def pytest_configure() -> None:
+# What was compared with recordings: file, what, largest difference, tolerance.
+DIFFERENCES = pytest.StashKey[list[tuple[str, str, float, float]]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
     import torch
 
     torch.set_num_threads(1)  # for nets as small as these, threads only get in each other's way
+    config.stash[DIFFERENCES] = []
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if rows := sorted(config.stash[DIFFERENCES]):
+        terminalreporter.section("largest differences from the public implementations")
+        for file, what, difference, tolerance in rows:
+            terminalreporter.line(f"{file:32} {what:50} {difference:8.1e}  (at most {tolerance:g})")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,6 +59,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
             if not torch.cuda.is_available():
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> Callable[[str, str, float, float], None]:
+    """Adds a line to the table of differences at the end."""
+
+    def add(file: str, what: str, difference: float, tolerance: float) -> None:
+        request.config.stash[DIFFERENCES].append((file, what, difference, tolerance))
+
+    return add
 
 
 @pytest.fixture(scope="session")
