@@ -81,7 +81,8 @@ class Stream:
             number = ConstantSequence(pairs.domain, len(pairs))
             return make_avalanche_dataset(pairs, data_attributes=[DataAttribute(number, "domain")])
 
-        curriculum = curriculum or [(name,) for name in self.domain_names]
+        if curriculum is None:
+            curriculum = [(name,) for name in self.domain_names]
         numbers = {name: number for number, name in enumerate(self.domain_names)}
         train = {
             name: avalanche_dataset(TrainingPairs(data[name], number, scale, kernel, flip))

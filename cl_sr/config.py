@@ -47,7 +47,7 @@ def _absolute_file(name: Any) -> Any:
 
 Count = Annotated[int, BeforeValidator(_no_truth), Field(ge=0)]
 Seed = Annotated[int, BeforeValidator(_no_truth), Field(ge=0, lt=2**62)]
-Folder = Annotated[str, BeforeValidator(_absolute), Field(min_length=1)]
+AbsolutePath = Annotated[str, BeforeValidator(_absolute), Field(min_length=1)]
 Positive = Annotated[int, BeforeValidator(_no_truth), Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -63,8 +63,8 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Where images come from and how low-resolution ones are made."""
 
-    root: Folder | None = Field(None, description="folder with one folder a domain")
-    folders: dict[str, Folder] = Field({}, description="the folder of single domains")
+    root: AbsolutePath | None = Field(None, description="folder with one folder a domain")
+    folders: dict[str, AbsolutePath] = Field({}, description="the folder of single domains")
     size: Positive = Field(32, description="H = W of high-resolution images, pixels")
     scale: Annotated[int, Field(ge=2)] = Field(4, description="high over low resolution")
     kernel: Literal["bicubic", "area"] = Field("bicubic", description="low-resolution kernel")
@@ -103,7 +103,9 @@ class ModelConfig(Section):
 class DiffusionConfig(Section):
     """The noise schedule and the objective."""
 
-    schedule: Literal["linear", "cosine"] = Field("linear", description="of the betas")
+    schedule: Literal["linear", "cosine", "init"] = Field(
+        "linear", description="of the betas; init: that of the weights of --init"
+    )
     steps: Positive = Field(2000, description="T")
     start: Annotated[float, Field(gt=0, lt=1)] = Field(1e-6, description="first beta (linear)")
     end: Annotated[float, Field(gt=0, lt=1)] = Field(1e-2, description="last beta (linear)")
@@ -172,6 +174,9 @@ class RunConfig(Section):
         "celeba-anime", description="a shipped stream or a file: ./mine.py"
     )
     strategy: str = Field("finetune", description="name:option=value,...")
+    init: AbsolutePath | None = Field(
+        None, description="weights to start from; they bring their architecture and schedule"
+    )
     seed: Seed = Field(0, description="of weights, noise and data order")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to run")
     data: DataConfig = DataConfig()
@@ -180,6 +185,12 @@ class RunConfig(Section):
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+
+    @model_validator(mode="after")
+    def _has_a_schedule(self) -> RunConfig:
+        if self.diffusion.schedule == "init" and not self.init:
+            raise ValueError("diffusion.schedule=init needs the weights that it is from: init=FILE")
+        return self
 
     def to_yaml(self) -> str:
         """Complete, so that `cl-sr run --config` repeats the run."""

@@ -19,7 +19,7 @@ strategy object describes a run, and many runs may share it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,10 @@ from cl_sr.errors import InputError, nearest
 from cl_sr.plugins import shipped
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cl_sr.config import EvalConfig, RunConfig
+    from cl_sr.training.model import Model
     from cl_sr.training.template import SR3Template
 
 
@@ -48,6 +52,13 @@ class Strategy:
         """The name on the command line: the class's name with hyphens."""
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
 
+    @property
+    def text(self) -> str:
+        """What `find_strategy` makes this strategy from, with every option spelt out."""
+        options = {item.name: getattr(self, item.name) for item in fields(self)}
+        shown = ",".join(f"{key}={value}" for key, value in options.items() if value != "")
+        return f"{self.title()}:{shown}" if shown else self.title()
+
     def check(self, steps: int) -> None:
         """Refuse options that cannot work with a schedule of `steps` time-steps.
 
@@ -55,9 +66,26 @@ class Strategy:
             InputError: with the remedy.
         """
 
+    def model(self, config: RunConfig) -> Model:
+        """What is trained: SR3 with random weights, or from `config.init` where that is given.
+
+        Raises:
+            InputError: what the configuration names cannot be built or read.
+        """
+        from cl_sr.training.model import build_model, read_model
+
+        return read_model(config) if config.init else build_model(config)
+
     def curriculum(self, domains: Sequence[str]) -> list[tuple[str, ...]]:
-        """The domains of each training experience, from those of the stream in order."""
+        """The domains of each training experience, from those of the stream in order.
+
+        None at all is a run that evaluates only.
+        """
         return [(domain,) for domain in domains]
+
+    def budget(self, domains: Sequence[str], iterations: Mapping[str, int]) -> int:
+        """Iterations of an experience on `domains`, from those of each domain of the stream."""
+        return sum(iterations[domain] for domain in domains)
 
     def window(self, experience: int, steps: int) -> tuple[int, int]:
         """The time-step window to train on: t in `{start + 1, ..., stop}`, 0 is low noise.
@@ -71,6 +99,26 @@ class Strategy:
     def plugins(self, template: SR3Template) -> list[Any]:
         """Avalanche plugins (`SupervisedPlugin`) to train with, made anew for each run."""
         return []
+
+    def sampler(self, evaluation: EvalConfig) -> tuple[str, int | None]:
+        """The name and steps of the sampler that `restore` uses, for the report."""
+        return evaluation.sampler, evaluation.steps
+
+    def restore(
+        self, template: SR3Template, condition: Tensor, lr: Tensor, seeds: Sequence[int]
+    ) -> Tensor:
+        """High-resolution images, for evaluation.
+
+        Args:
+            template: with the net, and how to sample.
+            condition: the upsampled low-resolution images, `(B, 3, H, W)` in [-1, 1].
+            lr: the low-resolution images, `(B, 3, H / scale, W / scale)` in [-1, 1].
+            seeds: one an image.
+
+        Returns:
+            `(B, 3, H, W)`, about [-1, 1].
+        """
+        return template.sample(condition, seeds)
 
 
 def shipped_strategies() -> dict[str, type[Strategy]]:

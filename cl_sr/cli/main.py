@@ -12,6 +12,7 @@ from cl_sr.errors import InputError
 
 COMMANDS = {
     "run": "Train over a stream and report what was forgotten.",
+    "zero-shot": "Super-resolve images without training, by DDNM with a prior.",
     "report": "Show the forgetting report of a run again.",
     "list": "List streams, strategies, presets and configuration keys.",
 }
@@ -26,7 +27,8 @@ class Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"cl_sr.cli.{name}").command
+        module = importlib.import_module(f"cl_sr.cli.{name.replace('-', '_')}")
+        command: click.Command = module.command
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

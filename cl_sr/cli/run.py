@@ -31,6 +31,7 @@ from cl_sr.errors import InputError
     "Default: $CL_SR_DATA, or stand-ins drawn by code.",
 )
 @click.option("--strategy", metavar="NAME[:KEY=VALUE,...]", help="What is done about forgetting.")
+@click.option("--init", metavar="FILE", help="Weights to start from: *_gen.pth, or one of ours.")
 @click.option("--seed", type=int, help="Of weights, noise and data order.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to run.")
 @click.option(
@@ -45,6 +46,7 @@ def command(
     config_file: Path | None,
     data: tuple[str, ...],
     strategy: str | None,
+    init: str | None,
     seed: int | None,
     device: str | None,
     out: Path | None,
@@ -69,7 +71,13 @@ def command(
         values = configuration.read_yaml(config_file)
     else:
         values = configuration.read_preset(preset or configuration.DEFAULT_PRESET)
-    flags = {"stream": stream, "strategy": strategy, "seed": seed, "device": device}
+    flags = {
+        "stream": stream,
+        "strategy": strategy,
+        "init": init,
+        "seed": seed,
+        "device": device,
+    }
     values |= {key: value for key, value in flags.items() if value is not None}
     _put_data(values, data, own=config_file is not None)
     config = configuration.resolve(values, overrides)
@@ -140,10 +148,9 @@ def _run(config: Any, name: str, out: Path | None, overwrite: bool, dry_run: boo
     if stopped:
         messages.print(f"Stopped by you. What there is so far is in {folder.path}")
         raise SystemExit(130)
-    results.print(
-        f"Everything is in {folder.path}: report.md, curves.png, samples.png, checkpoints/",
-        soft_wrap=True,
-    )
+    names = ("report.md", "curves.png", "samples.png", "checkpoints")
+    made = ", ".join(name for name in names if (folder.path / name).exists())
+    results.print(f"Everything is in {folder.path}: {made}", soft_wrap=True)
 
 
 def _describe(plan: Any, name: str, messages: Any) -> None:
@@ -163,9 +170,9 @@ def _describe(plan: Any, name: str, messages: Any) -> None:
             )
         if data.unreadable:
             messages.print(f"{data.label}: skipped {skipped(data.unreadable)}", style="yellow")
-    parameters = sum(p.numel() for p in plan.net.parameters())
+    parameters = sum(p.numel() for p in plan.model.net.parameters())
     messages.print(
-        f"{name}, strategy {plan.config.strategy}, SR3 with "
+        f"{name}, strategy {plan.config.strategy}, {plan.model.title} with "
         f"{parameters / 1e6:.1f} M parameters on {plan.device}{' in bf16' if plan.bf16 else ''}"
     )
 

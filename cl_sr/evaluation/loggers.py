@@ -38,7 +38,7 @@ class JSONLinesLogger(BaseLogger):
         clock = strategy.clock
         record = {
             "iteration": clock.train_iterations,
-            "experience": strategy.learning.current_experience,
+            "experience": strategy.learning.current_experience if strategy.learning else 0,
             "experience_iteration": clock.train_exp_iterations,
             "trained_on": strategy.trained_on,
             "domain": domain,

@@ -62,9 +62,10 @@ def read_weights(path: Path) -> State:
             state = _unwrap(torch.load(path, map_location="cpu", weights_only=True, mmap=mapped))
     # Bytes that are no checkpoint make torch and safetensors raise almost anything.
     except Exception as error:
+        reason = str(error).split(". ")[0][:150]
         raise InputError(
             f"{path} is damaged, cut short, or more than weights (Python objects are never "
-            f"loaded: they can run code): {type(error).__name__}: {str(error)[:200]}"
+            f"loaded: they can run code): {type(error).__name__}: {reason}"
         ) from error
     if not state:
         raise InputError(f"{path} holds no weights by name")

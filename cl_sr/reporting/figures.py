@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cl_sr.evaluation.matrix import BICUBIC, ForgettingMatrix
+from cl_sr.evaluation.matrix import BICUBIC, INIT, ForgettingMatrix
 from cl_sr.reporting.tables import metric_title
 
 # Okabe and Ito: told apart with every common colour vision.
@@ -81,13 +81,14 @@ def sample_grid(
 
     Args:
         folder: `samples/` of a run, one folder of strips a domain.
-        after: the experiences, in order.
+        after: the experiences, in order; `init` for a run that trains nothing.
         labels: what to call each domain.
         title: over the grid.
         path: where to write the PNG.
     """
     columns = {"lr": "low resolution", "bicubic": "bicubic"}
-    columns |= {f"after-{name}": f"SR after\n{name}" for name in after}
+    for name in after:
+        columns[f"after-{name}"] = "zero-shot" if name == INIT else f"SR after\n{name}"
     columns |= {"hr": "high resolution"}
     rows: list[tuple[str, list[np.ndarray | None]]] = []
     for domain, label in labels.items():

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cl_sr.errors import InputError
-from cl_sr.evaluation.matrix import ForgettingMatrix
+from cl_sr.evaluation.matrix import BICUBIC, INIT, ForgettingMatrix
 from cl_sr.reporting import figures
 from cl_sr.reporting.tables import Table, forgetting_table, matrix_table, number
 from cl_sr.training.run_folder import RunFolder
@@ -89,7 +89,9 @@ def _report(
         for name, data in environment["data"].items()
     }
     standins = any(data["source"] == "stand-in" for data in environment["data"].values())
-    tables = [matrix_table(matrix, labels) for matrix in matrices]
+    # A run that trains nothing, such as DDNM with a given prior.
+    initial = "before training" if status["of"] else "zero-shot"
+    tables = [matrix_table(matrix, labels, initial) for matrix in matrices]
     if matrices and matrices[0].learnt:
         tables.append(forgetting_table(matrices, labels))
     return Report(
@@ -111,15 +113,17 @@ def write_report(folder: RunFolder, report: Report) -> None:
         OSError: the folder cannot be written.
     """
     pictures = []
-    if report.matrices and report.records:
+    if report.matrices and any(record["iteration"] for record in report.records):
         path = folder.path / "curves.png"
         figures.curves(report.records, report.matrices, report.labels, report.title, path)
         pictures.append("curves")
     samples = folder.path / "samples"
     if samples.is_dir():
         path = folder.path / "samples.png"
-        learnt = report.matrices[0].learnt if report.matrices else []
-        figures.sample_grid(samples, learnt, report.labels, report.title, path)
+        after = report.matrices[0].learnt if report.matrices else []
+        if any(samples.glob(f"*/after-{INIT}.png")):
+            after = [INIT]
+        figures.sample_grid(samples, after, report.labels, report.title, path)
         pictures.append("samples")
     folder.write("report.md", report.markdown(pictures))
 
@@ -139,7 +143,15 @@ def _headline(matrices: list[ForgettingMatrix], labels: dict[str, str]) -> str:
         return "Nothing was evaluated."
     matrix = matrices[0]
     if not matrix.previous:
-        return "No domain was learnt before another yet: nothing can be forgotten."
+        after = [*matrix.rows][-1]
+        gains = [
+            f"{labels[d]} {number('psnr', matrix.gain(d, BICUBIC, after), sign=True)} dB"
+            for d in matrix.domains
+        ]
+        return (
+            "No domain was learnt before another yet: nothing can be forgotten. "
+            f"Over bicubic: {', '.join(gains)}."
+        )
     last = matrix.learnt[-1]
     changes = []
     for domain in matrix.previous:
@@ -160,11 +172,14 @@ def _protocol(
     images = {record["domain"]: record["n"] for record in records}
     counts = ", ".join(f"{name} {n}" for name, n in images.items()) or "none"
     sources = sorted({domain["source"] for domain in environment["data"].values()})
-    steps = evaluation["steps"] or config["diffusion"]["steps"]
+    last = records[-1] if records else evaluation
+    own = last["sampler"] == evaluation["sampler"]  # not that of a prior with a schedule of its own
+    of = f" of {config['diffusion']['steps']}" if own else ""
+    steps = last["steps"] or config["diffusion"]["steps"]
     return (
         f"Protocol {evaluation['protocol']}; low resolution: {data['kernel']}, "
         f"x{data['scale']} ({data['size'] // data['scale']} to {data['size']} px); "
-        f"sampler {evaluation['sampler']}, {steps} of {config['diffusion']['steps']} steps, "
+        f"sampler {last['sampler']}, {steps}{of} steps, "
         f"noise seeds from {evaluation['seed']}; test images: {counts} ({', '.join(sources)}); "
         f"training seed {config['seed']}.{_oddities(environment['data'])}\n"
         "Gain: just after learning the domain - just before. BWT: final - just after. "

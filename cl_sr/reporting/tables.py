@@ -51,9 +51,11 @@ def number(metric: str, value: float, sign: bool = False) -> str:
     return f"{value:{'+' if sign else ''}.{DIGITS.get(metric, 4)}f}"
 
 
-def matrix_table(matrix: ForgettingMatrix, labels: Mapping[str, str]) -> Table:
-    """R[after][domain]."""
-    names = {BICUBIC: "bicubic upsampling", INIT: "before training"}
+def matrix_table(
+    matrix: ForgettingMatrix, labels: Mapping[str, str], initial: str = "before training"
+) -> Table:
+    """R[after][domain]; `initial` is what to call the weights that a run starts from."""
+    names = {BICUBIC: "bicubic upsampling", INIT: initial}
     rows = []
     for after, values in matrix.rows.items():
         cells = [number(matrix.metric, values.get(d, math.nan)) for d in matrix.domains]

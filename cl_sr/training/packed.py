@@ -18,16 +18,22 @@ class PackedSR3(nn.Module):
 
     Attributes:
         net: `net(noisy, condition, level)`.
+        conditional: whether the net sees the low-resolution image.
         window: the time-steps to draw from, `{start + 1, ..., stop}`.
     """
 
     def __init__(
-        self, net: nn.Module, schedule: NoiseSchedule, parametrization: Parametrization
+        self,
+        net: nn.Module,
+        schedule: NoiseSchedule,
+        parametrization: Parametrization,
+        conditional: bool = True,
     ) -> None:
         super().__init__()
         self.net = net
         self.schedule = schedule
         self.parametrization = parametrization
+        self.conditional = conditional
         self.window = (0, schedule.steps)
 
     def forward(self, packed: Tensor) -> Tensor:
@@ -36,7 +42,8 @@ class PackedSR3(nn.Module):
         diffused = self.parametrization.encode(image, condition)
         level = draw_levels(self.schedule, len(packed), *self.window).to(packed.device)
         noise = torch.randn_like(diffused)
-        answer = self.net(q_sample(diffused, level, noise), condition, level)
+        seen = condition if self.conditional else None
+        answer = self.net(q_sample(diffused, level, noise), seen, level)
         truth = self.parametrization.output(diffused, noise, level)
         return torch.cat([answer.float(), truth], dim=1)
 

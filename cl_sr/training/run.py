@@ -21,16 +21,16 @@ from cl_sr.data.folder import Track, untracked
 from cl_sr.data.pairs import TestPairs, unpack
 from cl_sr.data.prepare import DomainData, load_domain, manifest
 from cl_sr.data.resize import downsample
-from cl_sr.diffusion import NoiseSchedule, Parametrization
 from cl_sr.errors import InputError, nearest
 from cl_sr.evaluation.avalanche_metrics import DomainQuality
 from cl_sr.evaluation.loggers import JSONLinesLogger, SampleRecorder
 from cl_sr.evaluation.matrix import BICUBIC, INIT, ForgettingMatrix
 from cl_sr.evaluation.metrics import ImageMetric, build_metrics, eight_bit
-from cl_sr.models import SR3UNet, save_sr3
+from cl_sr.models import save_sr3
 from cl_sr.strategies import Strategy, find_strategy
 from cl_sr.training.device import choose_device, use_bf16
 from cl_sr.training.environment import describe
+from cl_sr.training.model import Model, describe_model
 from cl_sr.training.rng import isolated_rng, seed_everything
 from cl_sr.training.run_folder import RunFolder
 from cl_sr.training.template import Sampling, SR3Template
@@ -49,9 +49,7 @@ class Plan:
     folders: dict[str, Path]
     data: dict[str, DomainData]
     metrics: list[ImageMetric]
-    net: SR3UNet
-    schedule: NoiseSchedule
-    parametrization: Parametrization
+    model: Model
 
     @property
     def bf16(self) -> bool:
@@ -70,27 +68,23 @@ def plan_run(config: RunConfig, track: Callable[[str], Track] = lambda title: un
     """
     stream = find_stream(config.stream)
     strategy = find_strategy(config.strategy)
-    strategy.check(config.diffusion.steps)
+    config = config.model_copy(update={"strategy": strategy.text})
     device = choose_device(config.device)
-    if config.eval.steps is not None and config.eval.steps > config.diffusion.steps:
-        raise InputError(
-            f"eval.steps={config.eval.steps} is more than the {config.diffusion.steps} of "
-            "diffusion.steps: sample with fewer"
-        )
     folders = find_folders(config, stream)
     curriculum = strategy.curriculum(stream.domain_names)
     if len(set(curriculum)) < len(curriculum):
         raise InputError(f"strategy {config.strategy} learns the same domains twice")
-    iterations = _iterations(config, stream, curriculum)
+    iterations = _iterations(config, stream, strategy, curriculum)
     seed_everything(config.seed)
-    try:
-        schedule = _schedule(config)
-    except ValueError as error:
-        raise InputError(f"the keys diffusion.* make no noise schedule: {error}") from error
-    try:
-        net = SR3UNet(**config.model.model_dump(), image_size=config.data.size)
-    except ValueError as error:
-        raise InputError(f"the keys model.* make no net: {error}") from error
+    model = strategy.model(config)
+    if config.init:
+        config = describe_model(config, model)
+    strategy.check(model.schedule.steps)
+    if config.eval.steps is not None and config.eval.steps > model.schedule.steps:
+        raise InputError(
+            f"eval.steps={config.eval.steps} is more than the {model.schedule.steps} of "
+            "diffusion.steps: sample with fewer"
+        )
     metrics = build_metrics(config.eval.metrics, config.eval.protocol, config.data.size, device)
     data = {}
     for domain in stream.domains:
@@ -116,11 +110,7 @@ def plan_run(config: RunConfig, track: Callable[[str], Track] = lambda title: un
         folders=folders,
         data=data,
         metrics=metrics,
-        net=net,
-        schedule=schedule,
-        parametrization=Parametrization(
-            config.diffusion.prediction, config.diffusion.target, config.diffusion.residual_scale
-        ),
+        model=model,
     )
 
 
@@ -149,9 +139,9 @@ def find_folders(config: RunConfig, stream: Stream) -> dict[str, Path]:
 
 
 def _iterations(
-    config: RunConfig, stream: Stream, curriculum: Sequence[Sequence[str]]
+    config: RunConfig, stream: Stream, strategy: Strategy, curriculum: Sequence[Sequence[str]]
 ) -> list[int]:
-    """Of each training experience: the sum over its domains."""
+    """Of each training experience."""
     names, given = stream.domain_names, config.train.iterations
     budget = (given,) if isinstance(given, int) else given
     if not 1 <= len(budget) <= len(names) or not any(budget):
@@ -161,15 +151,7 @@ def _iterations(
         )
     budget += budget[-1:] * (len(names) - len(budget))
     each = dict(zip(names, budget, strict=True))
-    return [sum(each[name] for name in group) for group in curriculum]
-
-
-def _schedule(config: RunConfig) -> NoiseSchedule:
-    if config.diffusion.schedule == "cosine":
-        return NoiseSchedule.cosine(config.diffusion.steps)
-    return NoiseSchedule.linear(
-        config.diffusion.steps, config.diffusion.start, config.diffusion.end
-    )
+    return [strategy.budget(group, each) for group in curriculum]
 
 
 def execute(
@@ -226,13 +208,27 @@ def execute(
             template.train(experience)
             learnt = "+".join(experience.domains)
             _save(template, folder, learnt)
-            for after in (INIT, learnt):
-                for name, values in results.latest.get(after, {}).items():
-                    _record(matrices, after, name, values)
-            folder.write_matrices(matrices)
-            for name, images in recorder.images.items():
-                _write_strip(folder, name, f"after-{learnt}", images)
+            _write_results(folder, matrices, results, recorder, learnt)
+        if not plan.curriculum:
+            template.evaluate()
+            _write_results(folder, matrices, results, recorder, INIT)
     return folder
+
+
+def _write_results(
+    folder: RunFolder,
+    matrices: Sequence[ForgettingMatrix],
+    results: JSONLinesLogger,
+    recorder: SampleRecorder,
+    learnt: str,
+) -> None:
+    """What the last evaluation found, and the one before any training."""
+    for after in dict.fromkeys([INIT, learnt]):
+        for name, values in results.latest.get(after, {}).items():
+            _record(matrices, after, name, values)
+    folder.write_matrices(list(matrices))
+    for name, images in recorder.images.items():
+        _write_strip(folder, name, f"after-{learnt}", images)
 
 
 def build_template(
@@ -242,9 +238,12 @@ def build_template(
     train, evaluation = plan.config.train, plan.config.eval
     metrics = [DomainQuality(metric) for metric in plan.metrics]
     return SR3Template(
-        net=plan.net,
-        schedule=plan.schedule,
-        parametrization=plan.parametrization,
+        net=plan.model.net,
+        schedule=plan.model.schedule,
+        parametrization=plan.model.parametrization,
+        conditional=plan.model.conditional,
+        scale=plan.config.data.scale,
+        kernel=plan.config.data.kernel,
         iterations=plan.iterations,
         test_stream=test_stream,
         strategy=plan.strategy,
@@ -265,9 +264,9 @@ def build_template(
 
 
 def _results_logger(folder: RunFolder, plan: Plan) -> JSONLinesLogger:
-    evaluation = plan.config.eval
+    sampler, steps = plan.strategy.sampler(plan.config.eval)
     constants = {
-        name: {"sampler": evaluation.sampler, "steps": evaluation.steps, "source": data.source}
+        name: {"sampler": sampler, "steps": steps, "source": data.source}
         for name, data in plan.data.items()
     }
     return JSONLinesLogger(folder.append_metrics, constants)
@@ -335,7 +334,10 @@ class SaveEvery(SupervisedPlugin):
 
 def _save(template: SR3Template, folder: RunFolder, name: str) -> None:
     net: Any = template.inference_net
-    save_sr3(folder.path / "checkpoints" / name, net, template.model.parametrization)
+    model = template.model
+    scale = template.scale if model.conditional else None
+    path = folder.path / "checkpoints" / name
+    save_sr3(path, net, model.parametrization, model.schedule, scale)
 
 
 def _record(

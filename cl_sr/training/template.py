@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Sampler
 
 from cl_sr.data.pairs import unpack
+from cl_sr.data.resize import Kernel, downsample
 from cl_sr.diffusion import Denoiser, NoiseSchedule, Parametrization, sample
 from cl_sr.evaluation.matrix import INIT
 from cl_sr.strategies import Strategy
@@ -48,6 +49,8 @@ class SR3Template(SupervisedTemplate):
         net: `net(noisy, condition, level)`, such as `SR3UNet`.
         schedule: the noise schedule to train with.
         parametrization: what the net predicts and what is diffused.
+        conditional: whether the net sees the low-resolution image.
+        scale, kernel: how low-resolution images are made.
         iterations: of each training experience.
         test_stream: Avalanche experiences to evaluate on, one domain each; empty: no evaluation.
         strategy: the continual-learning strategy.
@@ -82,6 +85,9 @@ class SR3Template(SupervisedTemplate):
         schedule: NoiseSchedule,
         parametrization: Parametrization,
         iterations: Sequence[int],
+        conditional: bool = True,
+        scale: int = 4,
+        kernel: Kernel = "bicubic",
         test_stream: Sequence[Any] = (),
         strategy: Strategy | None = None,
         sampling: Sampling | None = None,
@@ -99,6 +105,8 @@ class SR3Template(SupervisedTemplate):
         evaluator: EvaluationPlugin | None = None,
     ) -> None:
         self.strategy = strategy or Strategy()
+        self.scale = scale
+        self.kernel: Kernel = kernel
         self.iterations = list(iterations)
         self.test_stream = list(test_stream)
         self.sampling = sampling or Sampling()
@@ -110,7 +118,7 @@ class SR3Template(SupervisedTemplate):
         self.clip = clip
         self.bf16 = bf16
         self.workers = workers
-        model = PackedSR3(net, schedule, parametrization).to(device)
+        model = PackedSR3(net, schedule, parametrization, conditional).to(device)
         # Convolutions are faster with channels last, on a CPU and on tensor cores.
         model.to(memory_format=torch.channels_last)
         super().__init__(
@@ -213,23 +221,34 @@ class SR3Template(SupervisedTemplate):
         net: nn.Module = model.net
         return net
 
+    def sample(self, condition: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Images by the net as it is, `(B, 3, H, W)` in [-1, 1], by the sampling of this run."""
+        denoiser = Denoiser(self.inference_net, self.model.parametrization, self._autocast)
+        return sample(
+            denoiser,
+            condition,
+            self.model.schedule,
+            self.sampling.sampler,
+            self.sampling.steps,
+            eta=self.sampling.eta,
+            seeds=seeds,
+        )
+
     def eval_epoch(self, **kwargs: Any) -> None:
-        net = self.inference_net.eval()  # Avalanche restores the modes of the trained model
-        denoiser = Denoiser(net, self.model.parametrization, self._autocast)
+        self.inference_net.eval()  # Avalanche restores the modes of the trained model
         first = self.sampling.seed
         for self.mbatch in self.dataloader:  # noqa: B020  as Avalanche does
             self._unpack_minibatch()
             self._before_eval_iteration(**kwargs)
             self._before_eval_forward(**kwargs)
             condition, _ = unpack(self.mb_x)
-            self.mb_output = sample(
-                denoiser,
+            # On the CPU, as a run prepares its images: devices round differently.
+            low = downsample(self.mb_x[:, 3:].cpu(), self.scale, self.kernel)
+            self.mb_output = self.strategy.restore(
+                self,
                 condition,
-                self.model.schedule,
-                self.sampling.sampler,
-                self.sampling.steps,
-                eta=self.sampling.eta,
-                seeds=range(first, first + len(condition)),
+                low.to(self.device) / 127.5 - 1,
+                range(first, first + len(condition)),
             )
             first += len(condition)
             self._after_eval_forward(**kwargs)

@@ -97,9 +97,9 @@ def test_the_saved_weights_reproduce_the_reported_figures(tmp_path: Path, tiny: 
     pairs = TestPairs(plan.data["animef"], 1, 4, "bicubic", 3)
     condition, image = unpack(torch.stack([packed for packed, _ in pairs]))
     images = sample(
-        Denoiser(net, plan.parametrization),
+        Denoiser(net, plan.model.parametrization),
         condition,
-        plan.schedule,
+        plan.model.schedule,
         "ddim",
         2,
         seeds=[0, 1, 2],

@@ -1,0 +1,209 @@
+"""`cl-sr zero-shot`: restore the user's own low-resolution images by DDNM."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cl_sr.errors import InputError
+
+
+@click.command("zero-shot")
+@click.option(
+    "-i",
+    "--input",
+    "source",
+    required=True,
+    metavar="IMAGE|FOLDER",
+    type=click.Path(path_type=Path),
+    help="Low-resolution images, which are used as they are.",
+)
+@click.option(
+    "--prior",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Unconditional model: guided-diffusion .pt, DDPM .ckpt, SR3, cl-sr or diffusers folder.",
+)
+@click.option(
+    "--scale", type=click.IntRange(min=1), required=True, help="High over low resolution."
+)
+@click.option(
+    "-o", "--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Results."
+)
+@click.option(
+    "--operator",
+    type=click.Choice(["bicubic", "average"]),
+    default="bicubic",
+    show_default=True,
+    help="What made the low-resolution images.",
+)
+@click.option("--steps", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--eta", type=click.FloatRange(0, 1), default=0.85, show_default=True)
+@click.option("--travel-length", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--travel-repeat", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--sigma-y",
+    type=click.FloatRange(min=0, max=255),
+    default=0.0,
+    show_default=True,
+    help="Standard deviation of the noise in the images, of 255 (DDNM+).",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")
+@click.option("--overwrite", is_flag=True, help="Replace results of the same name.")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+def command(
+    source: Path,
+    prior: Path,
+    scale: int,
+    out: Path,
+    operator: str,
+    seed: int,
+    device: str,
+    overwrite: bool,
+    overrides: tuple[str, ...],
+    sigma_y: float,
+    **options: Any,
+) -> None:
+    """Super-resolve images without training: DDNM with an unconditional prior.
+
+    KEY=VALUE are arguments of the prior's network that its file does not tell, such as
+    num_head_channels=16. Each result is written as DIR/NAME.png.
+
+    \b
+    cl-sr zero-shot -i photo.png --prior 256x256_diffusion_uncond.pt --scale 4 -o restored
+    cl-sr zero-shot -i small/ --prior runs/NAME/checkpoints/celeba --scale 4 -o restored
+    """
+    from cl_sr.data.folder import find_images
+
+    if source.is_dir():
+        files = find_images(source)
+        if not files:
+            raise InputError(f"no images below {source} (jpg, png, webp, bmp)")
+    elif source.is_file():
+        files = [source]
+    else:
+        raise InputError(f"no file or folder {source}")
+    targets = _targets(files, source, out)
+    taken = [target for target in targets if target.exists()]
+    if taken and not overwrite:
+        raise InputError(f"{taken[0]} exists: choose another --out, or add --overwrite")
+    _restore(
+        list(zip(files, targets, strict=True)), prior, scale, operator, device, overrides,
+        {"seeds": [seed], "sigma_y": sigma_y / 127.5, **options},
+    )  # fmt: skip
+
+
+def _targets(files: list[Path], source: Path, out: Path) -> list[Path]:
+    """`out/NAME.png`, in sub-folders as in the source; `NAME.jpg.png` where names would meet."""
+    names = [file.relative_to(source if source.is_dir() else source.parent) for file in files]
+    plain = Counter(name.with_suffix("") for name in names)
+    return [
+        out / (name.with_suffix(".png") if plain[name.with_suffix("")] == 1 else f"{name}.png")
+        for name in names
+    ]
+
+
+def _restore(
+    work: list[tuple[Path, Path]],
+    prior_path: Path,
+    scale: int,
+    operator_name: str,
+    device_name: str,
+    overrides: Iterable[str],
+    options: dict[str, Any],
+) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    results = Console(markup=False, highlight=False, soft_wrap=True)
+    with messages.status("starting (torch takes some seconds)"):
+        import numpy as np
+        import torch
+        from PIL import Image
+
+        from cl_sr.data.folder import read_rgb
+        from cl_sr.models import load_prior
+        from cl_sr.training.device import choose_device
+        from cl_sr.zero_shot import AveragePool, Bicubic, Operator
+        from cl_sr.zero_shot.ddnm import travel_times
+        from cl_sr.zero_shot.restore import restore
+
+        device = choose_device(device_name)
+        prior = load_prior(prior_path, **_overrides(overrides)).to(device)
+    operator: Operator = Bicubic(scale) if operator_name == "bicubic" else AveragePool(scale)
+    total = prior.schedule.steps
+    travel = options["travel_length"], options["travel_repeat"]
+    try:
+        steps = len(travel_times(total, options["steps"], *travel)) - 1
+    except ValueError as error:
+        raise InputError(f"{error} (the prior has {total} time-steps)") from error
+    done, unreadable = 0, []
+    with Progress(console=messages, disable=not messages.is_terminal, transient=True) as progress:
+        bar = progress.add_task("restoring", total=len(work) * steps)
+        for number, (source, target) in enumerate(work):
+            progress.update(bar, completed=number * steps)
+            try:
+                pixels = read_rgb(source)
+            # Damaged files make Pillow raise OSError, SyntaxError, struct.error and more.
+            except Exception as error:
+                unreadable.append(f"{source}: {' '.join(str(error).split())[:200]}")
+                continue
+            low = torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+            try:
+                image, consistency = restore(
+                    prior,
+                    low,
+                    operator,
+                    scale,
+                    callback=lambda _: progress.advance(bar),
+                    **options,
+                )
+            except torch.OutOfMemoryError as error:
+                raise InputError(
+                    f"{source}: {low.shape[2]}x{low.shape[1]} pixels times {scale} are too many "
+                    f"for the memory of {device}: cut the image into parts"
+                ) from error
+            _save(Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy())), target)
+            done += 1
+            results.print(
+                f"{target}: {low.shape[2]}x{low.shape[1]} to {image.shape[2]}x{image.shape[1]} "
+                f"pixels, consistent with the input to {consistency:.1f} dB"
+            )
+    for line in unreadable:
+        messages.print(f"skipped {line}", style="yellow")
+    if not done:
+        raise InputError("no image could be read")
+
+
+def _overrides(items: Iterable[str]) -> dict[str, Any]:
+    import yaml
+
+    found = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key.isidentifier() or key in ("path", "schedule"):
+            raise InputError(f"{item!r} is not KEY=VALUE, such as num_head_channels=16")
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"{item}: not a YAML value") from error
+    return found
+
+
+def _save(image: Any, target: Path) -> None:
+    """The file appears whole or not at all."""
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        image.save(partial, format="PNG")
+        os.replace(partial, target)
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}") from error
