@@ -52,13 +52,6 @@ class Strategy:
         """The name on the command line: the class's name with hyphens."""
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
 
-    @property
-    def text(self) -> str:
-        """What `find_strategy` makes this strategy from, with every option spelt out."""
-        options = {item.name: getattr(self, item.name) for item in fields(self)}
-        shown = ",".join(f"{key}={value}" for key, value in options.items() if value != "")
-        return f"{self.title()}:{shown}" if shown else self.title()
-
     def check(self, steps: int) -> None:
         """Refuse options that cannot work with a schedule of `steps` time-steps.
 
@@ -146,6 +139,17 @@ def find_strategy(text: str) -> Strategy:
     if name not in strategies:
         raise InputError(f"unknown strategy {name!r}: {nearest(name, strategies)}")
     return _with_options(strategies[name], options)
+
+
+def spell(strategy: Strategy, text: str) -> str:
+    """The text that a strategy was found by, with its values as the strategy took them.
+
+    So relative paths are absolute, and the text repeats the run from any folder.
+    """
+    name, _, options = text.partition(":")
+    given = [part.partition("=")[0] for part in options.split(",") if part]
+    shown = ",".join(f"{key}={getattr(strategy, key)}" for key in given)
+    return f"{name}:{shown}" if shown else name
 
 
 def _with_options(cls: type[Strategy], text: str) -> Strategy:

@@ -60,7 +60,7 @@ def curves(
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].legend(frameon=False, title="dotted: bicubic", title_fontsize=8, fontsize=9)
     axes[-1].set_xlabel("training iterations")
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=10, wrap=True)
     _save(figure, path)
 
 
@@ -113,7 +113,7 @@ def sample_grid(
                 axis.set_title(heading, fontsize=8)
             if c == 0:
                 axis.set_ylabel(label, fontsize=7)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(title, fontsize=9, wrap=True)
     figure.subplots_adjust(0.04, 0.01, 0.99, 1 - 0.75 / (1.35 * len(rows) + 0.8), 0.03, 0.03)
     _save(figure, path)
 

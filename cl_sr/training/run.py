@@ -27,7 +27,7 @@ from cl_sr.evaluation.loggers import JSONLinesLogger, SampleRecorder
 from cl_sr.evaluation.matrix import BICUBIC, INIT, ForgettingMatrix
 from cl_sr.evaluation.metrics import ImageMetric, build_metrics, eight_bit
 from cl_sr.models import save_sr3
-from cl_sr.strategies import Strategy, find_strategy
+from cl_sr.strategies import Strategy, find_strategy, spell
 from cl_sr.training.device import choose_device, use_bf16
 from cl_sr.training.environment import describe
 from cl_sr.training.model import Model, describe_model
@@ -68,7 +68,7 @@ def plan_run(config: RunConfig, track: Callable[[str], Track] = lambda title: un
     """
     stream = find_stream(config.stream)
     strategy = find_strategy(config.strategy)
-    config = config.model_copy(update={"strategy": strategy.text})
+    config = config.model_copy(update={"strategy": spell(strategy, config.strategy)})
     device = choose_device(config.device)
     folders = find_folders(config, stream)
     curriculum = strategy.curriculum(stream.domain_names)

@@ -54,7 +54,8 @@ def make_run(path: Path, state: str = "finished") -> RunFolder:
                 folder.append_metrics(
                     f'{{"iteration": {iteration}, "experience_iteration": 10, '
                     f'"trained_on": "{after}", "domain": "{domain}", '
-                    f'"psnr": {value}, "ssim": {value / 40}, "n": 64}}'
+                    f'"psnr": {value}, "ssim": {value / 40}, "n": 64, '
+                    f'"sampler": "ddim", "steps": 5}}'
                 )
     folder.write_matrices(matrices)
     for domain in ("celeba", "animef"):
