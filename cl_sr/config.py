@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -129,6 +129,9 @@ class TrainConfig(Section):
         "auto", description="auto: bf16 autocast on CUDA devices that have it"
     )
     workers: Count = Field(0, description="processes that load images")
+    on_divergence: Literal["stop", "restart"] = Field(
+        "stop", description="restart: from the last checkpoint at half the rate, 3 times at most"
+    )
 
 
 class EvalConfig(Section):
@@ -162,9 +165,11 @@ class EvalConfig(Section):
 
 
 class CheckpointConfig(Section):
-    """Weights on disk; those after each experience are always kept."""
+    """What a run can be resumed from; those after each experience are always kept."""
 
-    every: Count = Field(0, description="iterations between further weights; 0: none")
+    every: Count = Field(0, description="iterations between two; 0: not by iterations")
+    minutes: NonNegative = Field(10.0, description="between two; 0: not by time")
+    keep: Count = Field(2, description="newest ones within experiences that stay; 0: all")
 
 
 class RunConfig(Section):
@@ -246,6 +251,24 @@ def resolve(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConf
         return RunConfig.model_validate(merged)
     except ValidationError as error:
         raise InputError(_explain(error)) from error
+
+
+def arguments(items: Iterable[str]) -> dict[str, Any]:
+    """Python arguments from `KEY=VALUE`, values in YAML.
+
+    Raises:
+        InputError: an item that is none.
+    """
+    found = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key.isidentifier() or key in ("path", "schedule"):
+            raise InputError(f"{item!r} is not KEY=VALUE, such as num_head_channels=16")
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"{item}: not a YAML value") from error
+    return found
 
 
 def _copy(values: Any) -> Any:

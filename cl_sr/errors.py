@@ -17,6 +17,28 @@ class InputError(ValueError):
         super().__init__(" ".join(message.split()))
 
 
+class Diverged(InputError):
+    """Training whose numbers are no longer finite.
+
+    Attributes:
+        iteration: the first one that was seen to be so, of the whole run.
+    """
+
+    def __init__(self, iteration: int, what: str) -> None:
+        super().__init__(
+            f"the training diverged: {what} at iteration {iteration}; lower train.lr or train.clip"
+        )
+        self.iteration = iteration
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether a device or the machine had too little memory; each says so in its own way."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"OutOfMemoryError", "MemoryError"}) or "can't allocate memory" in str(
+        error
+    )
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A remedy for a misspelt name: the nearest known one, or all of them."""
     known = sorted(known)

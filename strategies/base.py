@@ -147,9 +147,14 @@ def spell(strategy: Strategy, text: str) -> str:
     So relative paths are absolute, and the text repeats the run from any folder.
     """
     name, _, options = text.partition(":")
-    given = [part.partition("=")[0] for part in options.split(",") if part]
+    given = [part.partition("=")[0] for part in _split(options)]
     shown = ",".join(f"{key}={getattr(strategy, key)}" for key in given)
     return f"{name}:{shown}" if shown else name
+
+
+def _split(options: str) -> list[str]:
+    """At commas before `name=`, as values may hold commas."""
+    return [part for part in re.split(r",(?=\w+=|$)", options) if part]
 
 
 def _with_options(cls: type[Strategy], text: str) -> Strategy:
@@ -157,7 +162,7 @@ def _with_options(cls: type[Strategy], text: str) -> Strategy:
 
     known = {item.name for item in fields(cls)}
     values = {}
-    for part in filter(None, text.split(",")):
+    for part in _split(text):
         key, equals, value = part.partition("=")
         if not equals:
             raise InputError(f"strategy {cls.title()}: {part!r} is not option=value")

@@ -27,6 +27,7 @@ class Ddnm(Strategy):
     """
 
     prior: str = option("", "weights of an unconditional model; empty: train one")
+    arguments: str = option("", "of its net, which the file does not tell: num_heads=1;dropout=0")
     iterations: int = option(0, "of training the prior; 0: as train.iterations for that domain")
     steps: int = option(100, "sampling steps")
     eta: float = option(0.85, "0 deterministic, 1 all noise fresh")
@@ -48,6 +49,7 @@ class Ddnm(Strategy):
             raise InputError(f"strategy ddnm: {error}") from error
 
     def model(self, config: RunConfig) -> Model:
+        from cl_sr.config import arguments
         from cl_sr.models import load_prior
         from cl_sr.training.model import Model, build_model
 
@@ -55,7 +57,7 @@ class Ddnm(Strategy):
             raise InputError("strategy ddnm takes its weights as ddnm:prior=FILE, not by --init")
         if not self.prior:
             return build_model(config, conditional=False)
-        prior = load_prior(self.prior)
+        prior = load_prior(self.prior, **arguments(filter(None, self.arguments.split(";"))))
         if config.data.size % prior.multiple:
             raise InputError(
                 f"the prior {self.prior} needs image sizes that are multiples of "
@@ -93,4 +95,5 @@ class Ddnm(Strategy):
             self.travel_length,
             self.travel_repeat,
             seeds=seeds,
+            callback=template.pause,
         )

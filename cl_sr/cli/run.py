@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 
 from cl_sr.cli.report import present
 from cl_sr.data.domains import DOMAIN_NAME
-from cl_sr.errors import InputError
+from cl_sr.errors import InputError, out_of_memory
 
 
 @click.command()
@@ -38,6 +39,12 @@ from cl_sr.errors import InputError
     "--out", type=click.Path(path_type=Path), help="The run's folder (default: runs/...)."
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in --out.")
+@click.option(
+    "--resume",
+    metavar="RUN|auto",
+    help="Go on with a run that was stopped. auto: with the one in --out, or with the newest below "
+    "runs/ of this very configuration; where there is none, start it.",
+)
 @click.option("--dry-run", is_flag=True, help="Check everything, show the configuration, stop.")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 def command(
@@ -51,6 +58,7 @@ def command(
     device: str | None,
     out: Path | None,
     overwrite: bool,
+    resume: str | None,
     dry_run: bool,
     overrides: tuple[str, ...],
 ) -> None:
@@ -62,9 +70,23 @@ def command(
     cl-sr run --stream celeba-anime
     cl-sr run --stream celeba-anime --strategy timestep-window:start=0,stop=200
     cl-sr run --stream celeba-df2k --preset small --data ~/images train.lr=2e-4
+    cl-sr run --resume runs/NAME
     """
     from cl_sr import config as configuration
 
+    if resume and resume != "auto":
+        given = [
+            stream, preset, config_file, data, strategy, init, seed is not None, device, out,
+            overwrite, overrides,
+        ]  # fmt: skip
+        if any(given):
+            raise InputError(
+                f"--resume {resume} goes on with that run's own config.yaml: leave out the rest"
+            )
+        _resume(Path(resume), dry_run)
+        return
+    if resume and overwrite:
+        raise InputError("--resume auto and --overwrite contradict each other: use one")
     if preset and config_file:
         raise InputError("--preset and --config both give a whole configuration: use one")
     if config_file:
@@ -81,6 +103,9 @@ def command(
     values |= {key: value for key, value in flags.items() if value is not None}
     _put_data(values, data, own=config_file is not None)
     config = configuration.resolve(values, overrides)
+    if resume and (found := _unfinished(config, out)):
+        _resume(found, dry_run)
+        return
     if out is not None:
         from cl_sr.training.run_folder import RunFolder
 
@@ -110,7 +135,65 @@ def _put_data(values: dict[str, Any], data: tuple[str, ...], own: bool) -> None:
     section |= {"root": root, "folders": folders}
 
 
-def _run(config: Any, name: str, out: Path | None, overwrite: bool, dry_run: bool) -> None:
+def _unfinished(config: Any, out: Path | None) -> Path | None:
+    """The run that `--resume auto` means: in `out`, or the newest alike below `runs/`.
+
+    Raises:
+        InputError: `out` holds a run of another configuration.
+    """
+    from cl_sr.training.run_folder import RunFolder
+
+    if out is not None:
+        if not (out / "config.yaml").is_file():
+            return None
+        if not _alike(RunFolder(out), config):
+            raise InputError(f"{out} holds a run of another configuration: choose another --out")
+        return out
+    runs = [RunFolder(path.parent) for path in Path("runs").glob("*/status.json")]
+    runs.sort(key=lambda run: (run.path / "status.json").stat().st_mtime, reverse=True)
+    alike = (run for run in runs if not run.finished and not run.locked and _alike(run, config))
+    found = next(alike, None)
+    return None if found is None else found.path
+
+
+def _alike(folder: Any, config: Any) -> bool:
+    """Whether a run has this configuration."""
+    from cl_sr import config as configuration
+
+    try:
+        values = configuration.read_yaml(folder.path / "config.yaml")
+        return _comparable(configuration.resolve(values)) == _comparable(config)
+    except InputError:
+        return False
+
+
+def _comparable(config: Any) -> dict[str, Any]:
+    """A configuration without what a run itself puts into its config.yaml."""
+    from cl_sr.strategies import find_strategy, spell
+
+    values: dict[str, Any] = config.model_dump()
+    if config.init:  # the weights bring these
+        del values["model"], values["diffusion"]
+    return values | {"strategy": spell(find_strategy(config.strategy), config.strategy)}
+
+
+def _resume(path: Path, dry_run: bool) -> None:
+    from cl_sr import config as configuration
+    from cl_sr.training.run_folder import RunFolder
+
+    folder = RunFolder.open(path)
+    if folder.finished:
+        click.echo(f"{path} is finished; `cl-sr report {path}` shows what it found", err=True)
+        return
+    if folder.locked:
+        raise InputError(f"another process is at work in {path}")
+    config = configuration.resolve(configuration.read_yaml(path / "config.yaml"))
+    _run(config, f"{path}/config.yaml", path, False, dry_run, resume=True)
+
+
+def _run(
+    config: Any, name: str, out: Path | None, overwrite: bool, dry_run: bool, resume: bool = False
+) -> None:
     from rich.console import Console
 
     # Paths and names may hold square brackets, which are not meant as markup.
@@ -120,34 +203,40 @@ def _run(config: Any, name: str, out: Path | None, overwrite: bool, dry_run: boo
         import warnings
 
         warnings.filterwarnings("ignore", module=r"(?!cl_sr)")
-        import torch
-
         from cl_sr.training.progress import ProgressLogger, tracker
         from cl_sr.training.run import execute, plan_run
         from cl_sr.training.run_folder import RunFolder
+        from cl_sr.training.stopping import Stopped, StopRequest
 
     plan = plan_run(config, tracker(messages))
     _describe(plan, name, messages)
     if dry_run:
-        click.echo(config.to_yaml(), nl=False)
+        click.echo(plan.config.to_yaml(), nl=False)
         return
-    folder = RunFolder.create(out or _default_folder(config), overwrite)
+    if resume and out is not None:
+        folder = RunFolder.open(out)
+    else:
+        folder = RunFolder.create(out or _default_folder(config), overwrite, plan.first_files())
     progress = ProgressLogger(messages, sum(plan.iterations), len(plan.iterations))
-    stopped = False
+    signum: int | None = None
     try:
-        with progress:
-            execute(plan, folder, loggers=[progress])
-    except torch.OutOfMemoryError as error:
+        with progress, StopRequest().listening() as stop:
+            execute(plan, folder, loggers=[progress], stop=stop, resume=resume)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
         raise InputError(
             f"the {plan.device} has too little memory for this run: lower train.batch_size or "
             "eval.batch_size, or take a smaller preset"
         ) from error
+    except Stopped as error:
+        signum = error.signum
     except KeyboardInterrupt:
-        stopped = True
+        signum = signal.SIGINT
     present(folder, results)
-    if stopped:
-        messages.print(f"Stopped by you. What there is so far is in {folder.path}")
-        raise SystemExit(130)
+    if signum is not None:
+        messages.print(f"Stopped. Go on with it: cl-sr run --resume {folder.path}")
+        raise SystemExit(128 + signum)
     names = ("report.md", "curves.png", "samples.png", "checkpoints")
     made = ", ".join(name for name in names if (folder.path / name).exists())
     results.print(f"Everything is in {folder.path}: {made}", soft_wrap=True)

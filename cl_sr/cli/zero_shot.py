@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from cl_sr.errors import InputError
+from cl_sr.errors import InputError, out_of_memory
 
 
 @click.command("zero-shot")
@@ -91,6 +91,9 @@ def command(
     else:
         raise InputError(f"no file or folder {source}")
     targets = _targets(files, source, out)
+    folder = next(path for path in [out, *out.absolute().parents] if path.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {folder}: choose another --out")
     taken = [target for target in targets if target.exists()]
     if taken and not overwrite:
         raise InputError(f"{taken[0]} exists: choose another --out, or add --overwrite")
@@ -129,6 +132,7 @@ def _restore(
         import torch
         from PIL import Image
 
+        from cl_sr.config import arguments
         from cl_sr.data.folder import read_rgb
         from cl_sr.models import load_prior
         from cl_sr.training.device import choose_device
@@ -137,7 +141,7 @@ def _restore(
         from cl_sr.zero_shot.restore import restore
 
         device = choose_device(device_name)
-        prior = load_prior(prior_path, **_overrides(overrides)).to(device)
+        prior = load_prior(prior_path, **arguments(overrides)).to(device)
     operator: Operator = Bicubic(scale) if operator_name == "bicubic" else AveragePool(scale)
     total = prior.schedule.steps
     travel = options["travel_length"], options["travel_repeat"]
@@ -166,7 +170,9 @@ def _restore(
                     callback=lambda _: progress.advance(bar),
                     **options,
                 )
-            except torch.OutOfMemoryError as error:
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
                 raise InputError(
                     f"{source}: {low.shape[2]}x{low.shape[1]} pixels times {scale} are too many "
                     f"for the memory of {device}: cut the image into parts"
@@ -181,21 +187,6 @@ def _restore(
         messages.print(f"skipped {line}", style="yellow")
     if not done:
         raise InputError("no image could be read")
-
-
-def _overrides(items: Iterable[str]) -> dict[str, Any]:
-    import yaml
-
-    found = {}
-    for item in items:
-        key, equals, value = item.partition("=")
-        if not equals or not key.isidentifier() or key in ("path", "schedule"):
-            raise InputError(f"{item!r} is not KEY=VALUE, such as num_head_channels=16")
-        try:
-            found[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise InputError(f"{item}: not a YAML value") from error
-    return found
 
 
 def _save(image: Any, target: Path) -> None:

@@ -52,12 +52,20 @@ class Parametrization:
             return diffused
         return level * noise - (1 - level.square()).clamp(min=0).sqrt() * diffused
 
-    def noise(self, output: Tensor, noisy: Tensor, level: Tensor) -> Tensor:
-        """The noise that the net's output stands for."""
+    def noise(
+        self, output: Tensor, noisy: Tensor, level: Tensor, sigma: Tensor | None = None
+    ) -> Tensor:
+        """The noise that the net's output stands for.
+
+        `sigma = sqrt(1 - level^2)` is more exact where it comes from float64 gammas: near
+        `level = 1` a float32 level has lost most of it.
+        """
         if self.prediction == "epsilon":
             return output
         level = per_image(level, noisy)
-        sigma = (1 - level.square()).clamp(min=1e-12).sqrt()
+        if sigma is None:
+            sigma = (1 - level.square()).clamp(min=1e-12).sqrt()
+        sigma = per_image(sigma, noisy)
         if self.prediction == "x0":
             return (noisy - level * output) / sigma
         return level * output + sigma * noisy

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from avalanche.logging import BaseLogger
 from torch import Tensor
 
-from cl_sr.errors import InputError
+from cl_sr.errors import Diverged
 
 
 class JSONLinesLogger(BaseLogger):
@@ -23,6 +23,7 @@ class JSONLinesLogger(BaseLogger):
 
     Attributes:
         latest: the last record by `trained_on` and domain.
+        settled: the lines written, without those of an evaluation that is going on.
     """
 
     def __init__(
@@ -32,6 +33,17 @@ class JSONLinesLogger(BaseLogger):
         self.write = write
         self.constants = constants
         self.latest: dict[str, dict[str, dict[str, Any]]] = {}
+        self.settled = 0
+        self._written = 0
+
+    def read(self, records: Sequence[dict[str, Any]]) -> None:
+        """Go on after the records of an earlier process."""
+        for record in records:
+            self.latest.setdefault(record["trained_on"], {})[record["domain"]] = record
+        self.settled = self._written = len(records)
+
+    def after_eval(self, strategy: Any, metric_values: list[Any]) -> None:
+        self.settled = self._written
 
     def after_eval_exp(self, strategy: Any, metric_values: list[Any]) -> None:
         (domain,) = strategy.experience.domains
@@ -47,12 +59,10 @@ class JSONLinesLogger(BaseLogger):
             **self.constants.get(domain, {}),
         }
         if not all(math.isfinite(value.value) for value in metric_values):
-            raise InputError(
-                f"the training diverged: the metrics of {domain} are not finite at iteration "
-                f"{clock.train_iterations}; lower train.lr or train.clip"
-            )
+            raise Diverged(clock.train_iterations, f"the metrics of {domain} are not finite")
         self.latest.setdefault(strategy.trained_on, {})[domain] = record
         self.write(json.dumps(record))
+        self._written += 1
 
 
 class SampleRecorder(BaseLogger):

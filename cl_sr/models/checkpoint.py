@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import inspect
+from collections import Counter
 from dataclasses import asdict
 from json import dumps
 from pathlib import Path
@@ -15,27 +15,14 @@ from torch import Tensor
 
 from cl_sr.diffusion import NoiseSchedule, Parametrization
 from cl_sr.errors import InputError
+from cl_sr.files import whole_folder
 from cl_sr.models.architecture import sr3_arguments
 from cl_sr.models.unet import SR3UNet
-from cl_sr.models.weights import State, build, check_keys, kind_of, read_json, read_weights
+from cl_sr.models.weights import State, build, check_keys, kind_of, merged, read_json, read_weights
 
 KIND = "cl-sr SR3UNet"
 GAMMAS = "schedule.gammas"
-# What the public SR3 code derives from the betas and saves beside the weights; all `(T,)`.
-PUBLIC_BUFFERS = (
-    "betas",
-    "alphas_cumprod",
-    "alphas_cumprod_prev",
-    "sqrt_alphas_cumprod",
-    "sqrt_one_minus_alphas_cumprod",
-    "log_one_minus_alphas_cumprod",
-    "sqrt_recip_alphas_cumprod",
-    "sqrt_recipm1_alphas_cumprod",
-    "posterior_variance",
-    "posterior_log_variance_clipped",
-    "posterior_mean_coef1",
-    "posterior_mean_coef2",
-)
+ARGUMENTS = tuple(inspect.signature(SR3UNet).parameters)
 
 
 def save_sr3(
@@ -50,35 +37,37 @@ def save_sr3(
     One of the same name is replaced. `schedule` and `scale` are those that the net was trained
     with.
     """
-    folder = Path(folder)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    with whole_folder(Path(folder)) as partial:
+        write_sr3(partial, net, parametrization, schedule, scale)
+
+
+def write_sr3(
+    folder: Path,
+    net: SR3UNet,
+    parametrization: Parametrization,
+    schedule: NoiseSchedule | None,
+    scale: int | None,
+) -> None:
+    """The two files of `save_sr3`, into a folder that is there."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
     if schedule is not None:
         tensors[GAMMAS] = schedule.gammas
-    save_file(tensors, partial / "model.safetensors")
+    save_file(tensors, folder / "model.safetensors")
     config = {
         "kind": KIND,
         "unet": net.config,
         "diffusion": asdict(parametrization),
         "scale": scale,
     }
-    (partial / "config.json").write_text(dumps(config, indent=2) + "\n", encoding="utf-8")
-    if folder.exists():
-        former = folder.with_name(f".{folder.name}.former")
-        os.replace(folder, former)
-        os.replace(partial, folder)
-        shutil.rmtree(former)
-    else:
-        os.replace(partial, folder)
+    (folder / "config.json").write_text(dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def load_sr3(path: Path | str, image_size: int | None = None, **overrides: Any) -> SR3UNet:
     """Read an SR3 net: one of ours, or the public SR3 code's `*_gen.pth`.
 
-    The net's `schedule`, `parametrization` and `scale` are those of the file, each None where it
-    does not tell (a bare state dict has none; the public code's files have no scale).
+    The net is in evaluation mode. Its `schedule`, `parametrization` and `scale` are those of the
+    file, each None where it does not tell (a bare state dict has none; the public code's files have
+    no scale).
 
     Args:
         path: a folder that `save_sr3` wrote (or the `model.safetensors` in it), or a checkpoint of
@@ -113,7 +102,7 @@ def _load_own(folder: Path, image_size: int | None, overrides: dict[str, Any]) -
     state = read_weights(folder / "model.safetensors")
     gammas = state.pop(GAMMAS, None)
     try:
-        unet = config["unet"] | overrides
+        unet = merged(config["unet"], overrides, ARGUMENTS, folder)
         if image_size:
             # Attention stays at the same depth of the net.
             old = unet["image_size"]
@@ -127,7 +116,7 @@ def _load_own(folder: Path, image_size: int | None, overrides: dict[str, Any]) -
         ) from error
     net = build(SR3UNet, unet, state, folder)
     net.parametrization, net.schedule, net.scale = parametrization, schedule, config.get("scale")
-    return net
+    return net.eval()
 
 
 def sr3_from_state(
@@ -138,17 +127,21 @@ def sr3_from_state(
     own = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
     buffers = {name: t for name, t in state.items() if own and not name.startswith(prefix)}
     own = own or state
-    if "downs.0.weight" not in own or "noise_level_mlp.1.weight" not in own:
+    if not all(
+        any(name.startswith(mark) for name in own) for mark in ("downs.", "noise_level_mlp.")
+    ):
         raise InputError(f"{path} is not SR3's U-Net: it looks {_like(kind_of(state))}")
+    if type(image_size) not in (int, type(None)):
+        raise InputError(f"image_size={image_size!r} is no number of pixels")
     try:
         config = sr3_arguments(own, image_size)
-    except (KeyError, IndexError, ValueError, ZeroDivisionError, TypeError) as error:
-        raise InputError(f"{path} lacks keys that tell SR3's architecture: {error}") from error
-    net = build(SR3UNet, config | overrides, own, path)
+    except (IndexError, ValueError, ZeroDivisionError) as error:
+        raise InputError(f"{path} lacks what tells SR3's architecture: {error}") from error
+    net = build(SR3UNet, merged(config, overrides, ARGUMENTS, path), own, path)
     net.parametrization = Parametrization()
     if buffers:
         net.schedule = _public_schedule(buffers, path)
-    return net
+    return net.eval()
 
 
 def _like(kind: str) -> str:
@@ -157,9 +150,10 @@ def _like(kind: str) -> str:
 
 def _public_schedule(buffers: State, path: Path) -> NoiseSchedule:
     """From the betas: near gamma = 1, float32 products have lost what float32 betas still have."""
-    steps = len(buffers["betas"]) if "betas" in buffers else 0
+    lengths = Counter(len(tensor) for tensor in buffers.values() if tensor.ndim == 1)
+    steps = lengths.most_common(1)[0][0] if lengths else 0
     check_keys(
-        dict.fromkeys(PUBLIC_BUFFERS, (steps,)),
+        dict.fromkeys(public_buffers(NoiseSchedule.linear(1)), (steps,)),
         buffers,
         path,
         f"{path}: its noise schedule is not that of the public SR3 code",
@@ -168,7 +162,28 @@ def _public_schedule(buffers: State, path: Path) -> NoiseSchedule:
         schedule = NoiseSchedule.from_betas(buffers["betas"])
     except ValueError as error:
         raise InputError(f"{path}: the betas in it make no noise schedule: {error}") from error
-    saved: Tensor = buffers["alphas_cumprod"].double()
-    if not torch.allclose(saved, schedule.gammas[1:], rtol=1e-3, atol=1e-6):
-        raise InputError(f"{path}: its betas and its alphas_cumprod contradict each other")
+    for name, derived in public_buffers(schedule).items():
+        if not torch.allclose(buffers[name].double(), derived, rtol=1e-3, atol=1e-4):
+            raise InputError(f"{path}: its betas and its {name} contradict each other")
     return schedule
+
+
+def public_buffers(schedule: NoiseSchedule) -> dict[str, Tensor]:
+    """What the public SR3 code saves of a schedule beside the weights: float64 `(T,)` each."""
+    gammas, before = schedule.gammas[1:], schedule.gammas[:-1]
+    alphas = gammas / before
+    variance = (1 - alphas) * (1 - before) / (1 - gammas)
+    return {
+        "betas": 1 - alphas,
+        "alphas_cumprod": gammas,
+        "alphas_cumprod_prev": before,
+        "sqrt_alphas_cumprod": gammas.sqrt(),
+        "sqrt_one_minus_alphas_cumprod": (1 - gammas).sqrt(),
+        "log_one_minus_alphas_cumprod": (1 - gammas).log(),
+        "sqrt_recip_alphas_cumprod": (1 / gammas).sqrt(),
+        "sqrt_recipm1_alphas_cumprod": (1 / gammas - 1).sqrt(),
+        "posterior_variance": variance,
+        "posterior_log_variance_clipped": variance.clamp(min=1e-20).log(),
+        "posterior_mean_coef1": (1 - alphas) * before.sqrt() / (1 - gammas),
+        "posterior_mean_coef2": (1 - before) * alphas.sqrt() / (1 - gammas),
+    }

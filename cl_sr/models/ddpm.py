@@ -144,7 +144,7 @@ class DDPMUNet(nn.Module):
         embedding = 4 * ch
         self.temb = TimeEmbedding(ch, embedding)
         self.conv_in = nn.Conv2d(in_channels, ch, 3, padding=1)
-        widths = [int(mult * ch) for mult in ch_mult]
+        widths = [int(round(mult * ch, 6)) for mult in ch_mult]
         channels, resolution = ch, image_size
         skips = [ch]
         self.down = nn.ModuleList()

@@ -173,7 +173,7 @@ class GuidedUNet(nn.Module):
                 raise ValueError(f"{channels} channels cannot be split into {heads} heads")
             return Attention(channels, heads, use_new_attention_order)
 
-        widths = [int(mult * model_channels) for mult in channel_mult]
+        widths = [int(round(mult * model_channels, 6)) for mult in channel_mult]
         channels, factor = widths[0], 1
         skips = [channels]
         inputs = [Stage(nn.Conv2d(in_channels, channels, 3, padding=1))]

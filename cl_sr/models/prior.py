@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from cl_sr.diffusion import NoiseSchedule, Parametrization
 from cl_sr.diffusion.parametrization import Prediction
-from cl_sr.errors import InputError, nearest
+from cl_sr.errors import InputError
 from cl_sr.models.architecture import ddpm_arguments, guided_arguments
 from cl_sr.models.checkpoint import load_sr3, sr3_from_state
 from cl_sr.models.ddpm import DDPMUNet
 from cl_sr.models.guided import GuidedUNet
 from cl_sr.models.unet import SR3UNet
-from cl_sr.models.weights import State, build, kind_of, read_json, read_weights
+from cl_sr.models.weights import State, build, kind_of, merged, read_json, read_weights
 
 # Arguments in guided-diffusion's own configurations that do not change what its net computes.
 NO_EFFECT = ("use_checkpoint", "use_fp16", "image_size")
@@ -57,7 +57,7 @@ class Prior(nn.Module):
                 f"the prior needs sizes that are multiples of {self.multiple}, "
                 f"not {noisy.shape[-2]}x{noisy.shape[-1]}"
             )
-        timestep = torch.as_tensor(timestep, device=noisy.device).expand(noisy.shape[0])
+        timestep = torch.as_tensor(timestep, device=noisy.device).flatten().expand(noisy.shape[0])
         noise: Tensor = self.net(noisy, timestep)[:, :3]
         return noise
 
@@ -72,6 +72,7 @@ class NoiseOf(nn.Module):
     """
 
     levels: Tensor
+    sigmas: Tensor
 
     def __init__(
         self,
@@ -84,12 +85,14 @@ class NoiseOf(nn.Module):
         self.net = net
         self.ask = ask
         self.parametrization = Parametrization(prediction)
-        self.register_buffer("levels", schedule.gammas[1:].sqrt().float(), persistent=False)
+        gammas = schedule.gammas[1:]
+        self.register_buffer("levels", gammas.sqrt().float(), persistent=False)
+        self.register_buffer("sigmas", (1 - gammas).sqrt().float(), persistent=False)
 
     def forward(self, noisy: Tensor, timestep: Tensor) -> Tensor:
-        level = self.levels[timestep]
+        level, sigma = self.levels[timestep.long()], self.sigmas[timestep.long()]
         output = self.ask(self.net, noisy, timestep, level)[:, :3]
-        return self.parametrization.noise(output, noisy, level)
+        return self.parametrization.noise(output, noisy, level, sigma)
 
 
 def _by_level(net: nn.Module, noisy: Tensor, timestep: Tensor, level: Tensor) -> Tensor:
@@ -131,10 +134,10 @@ def sr3_prior(
 def load_prior(path: Path | str, schedule: NoiseSchedule | None = None, **overrides: Any) -> Prior:
     """Read an unconditional diffusion model, in evaluation mode.
 
-    Four kinds, told apart by their keys: OpenAI guided-diffusion's (also improved-diffusion's)
-    `.pt`, the DDPM CelebA-HQ kind (SDEdit) `.ckpt`, unconditional SR3 (ours, or the public SR3
-    code's `*_gen.pth`), and a diffusers folder with a `UNet2DModel` (needs
-    `pip install "cl-sr[diffusers]"`). The architecture is inferred from the shapes, see
+    Four kinds, told apart by their keys: OpenAI guided-diffusion's `.pt`, the DDPM CelebA-HQ kind
+    (SDEdit) `.ckpt`, unconditional SR3 (ours, or the public SR3 code's `*_gen.pth`), and a
+    diffusers folder with a `UNet2DModel` (needs `pip install "cl-sr[diffusers]"`). The
+    architecture is inferred from the shapes, see
     `cl_sr.models.architecture`.
 
     Args:
@@ -159,13 +162,14 @@ def load_prior(path: Path | str, schedule: NoiseSchedule | None = None, **overri
         return load_prior(path.parent, schedule, **overrides)
     state = read_weights(path)
     linear = schedule or NoiseSchedule.linear(1000, 1e-4, 2e-2)
-    if "label_emb.weight" in state:
+    if any(name.startswith("label_emb.") for name in state):
         raise InputError(f"{path} is class-conditional: a prior for DDNM is unconditional")
-    if "input_blocks.0.0.weight" in state and "time_embed.0.weight" in state:
+    begins = {name.split(".", 1)[0] for name in state}
+    if {"input_blocks", "time_embed"} <= begins:
         return _load_guided(state, path, linear, overrides)
-    if "temb.dense.0.weight" in state:
+    if {"down", "temb"} <= begins:
         return _load_ddpm(state, path, linear, overrides)
-    if any(name.endswith("noise_level_mlp.1.weight") for name in state):
+    if any("noise_level_mlp." in name for name in state):
         image_size = overrides.pop("image_size", None)
         return sr3_prior(sr3_from_state(state, path, image_size, overrides), schedule).eval()
     kind = kind_of(state)
@@ -180,7 +184,11 @@ def _load_guided(
     state: State, path: Path, schedule: NoiseSchedule, overrides: dict[str, Any]
 ) -> Prior:
     overrides = {key: value for key, value in overrides.items() if key not in NO_EFFECT}
-    arguments = _merged(_inferred(guided_arguments, state, path), overrides, path)
+    inferred = _inferred(guided_arguments, state, path)
+    if "num_heads" in overrides and "num_head_channels" not in overrides:
+        inferred["num_head_channels"] = -1  # heads by number take the place of heads by channels
+    optional = ("dropout", "use_new_attention_order", "num_heads_upsample")
+    arguments = merged(inferred, overrides, [*inferred, *optional], path)
     net = build(GuidedUNet, arguments, state, path)
     _check_channels(arguments["in_channels"], arguments["out_channels"], path)
     return Prior(net, schedule, 2 ** (len(arguments["channel_mult"]) - 1)).eval()
@@ -189,8 +197,11 @@ def _load_guided(
 def _load_ddpm(
     state: State, path: Path, schedule: NoiseSchedule, overrides: dict[str, Any]
 ) -> Prior:
-    inferred = _inferred(ddpm_arguments, state, path, overrides.get("image_size"))
-    arguments = _merged(inferred, overrides, path)
+    size = overrides.get("image_size")
+    if type(size) not in (int, type(None)):
+        raise InputError(f"image_size={size!r} is no number of pixels")
+    inferred = _inferred(ddpm_arguments, state, path, size)
+    arguments = merged(inferred, overrides, [*inferred, "dropout"], path)
     net = build(DDPMUNet, arguments, state, path)
     _check_channels(arguments["in_channels"], arguments["out_ch"], path)
     return Prior(net, schedule, 2 ** (len(arguments["ch_mult"]) - 1)).eval()
@@ -199,26 +210,12 @@ def _load_ddpm(
 def _inferred(infer: Any, state: State, path: Path, *more: Any) -> dict[str, Any]:
     try:
         found: dict[str, Any] = infer(state, *more)
-    except (KeyError, IndexError, ValueError, TypeError, ZeroDivisionError) as error:
+    except (IndexError, ValueError, ZeroDivisionError) as error:
         raise InputError(
-            f"{path} lacks keys that tell its architecture, though it looks like "
+            f"{path} lacks what tells its architecture, though it looks like "
             f"{kind_of(state)}: {error}"
         ) from error
     return found
-
-
-def _merged(inferred: dict[str, Any], overrides: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Overrides over what was inferred; heads by number take the place of heads by channels."""
-    optional = ("dropout", "use_new_attention_order", "num_heads_upsample")
-    known = [*inferred, *optional] if "num_heads" in inferred else [*inferred, "dropout"]
-    for name in overrides:
-        if name not in known:
-            raise InputError(
-                f"{path}: its network has no argument {name!r}: {nearest(name, known)}"
-            )
-    if "num_heads" in overrides and "num_head_channels" not in overrides:
-        inferred["num_head_channels"] = -1
-    return inferred | dict(overrides)
 
 
 def _check_channels(channels_in: int, channels_out: int, path: Path) -> None:
@@ -249,10 +246,14 @@ def _load_diffusers(
     if kind != "UNet2DModel":
         raise InputError(f"{unet} holds a {kind}: only UNet2DModel is an unconditional prior")
     try:
-        net = UNet2DModel.from_pretrained(unet, local_files_only=True)
+        net, info = UNet2DModel.from_pretrained(
+            unet, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
+        )
     # diffusers answers damaged files with errors of many kinds.
     except Exception as error:
         raise InputError(f"{unet} cannot be read by diffusers: {error}") from error
+    if wrong := {kind: keys for kind, keys in info.items() if keys}:
+        raise InputError(f"{unet} does not fit UNet2DModel: {wrong}")
     config = net.config
     if config.class_embed_type or config.num_class_embeds:
         raise InputError(f"{unet} is class-conditional: a prior for DDNM is unconditional")

@@ -179,7 +179,7 @@ class SR3UNet(nn.Module):
         image_size: int = 128,
     ) -> None:
         super().__init__()
-        if inner_channel % 2 or any(inner_channel * m % norm_groups for m in channel_mults):
+        if inner_channel % 2 or any(inner_channel * m % norm_groups for m in [1, *channel_mults]):
             raise ValueError(
                 f"inner_channel {inner_channel} must be even, and times each of "
                 f"{list(channel_mults)} a multiple of norm_groups {norm_groups}"

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from cl_sr.errors import InputError
+from cl_sr.errors import InputError, nearest
 
 Net = TypeVar("Net", bound=nn.Module)
 State = dict[str, Tensor]
@@ -81,7 +81,14 @@ def _unwrap(found: Any) -> State:
         inner = [found[key] for key in WRAPPERS if key in found] + list(found.values())
     else:
         inner = list(found) if isinstance(found, list | tuple) else []
+        # DDIM's training code saves [model, optimizer, epoch, step, moving average].
+        if len(inner) > 1 and _names(inner[0]) and _names(inner[0]) == _names(inner[-1]):
+            inner.reverse()
     return next((state for item in inner if (state := _unwrap(item))), {})
+
+
+def _names(item: Any) -> set[Any]:
+    return set(item) if isinstance(item, Mapping) else set()
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -118,12 +125,29 @@ def build(kind: Callable[..., Net], config: Mapping[str, Any], state: State, pat
     except Exception as error:
         raise InputError(f"{path}: no such network can be built: {error}") from error
     wanted = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    if whole := [name for name, tensor in state.items() if not tensor.is_floating_point()]:
+        raise InputError(f"{path} holds weights that are no real numbers: {', '.join(whole)}")
     check_keys(wanted, state, path, f"{path} does not fit {type(net).__name__}")
     # The tensors stay where the file is mapped; those that a safetensors file puts at odd places
     # are moved, as kernels are slower there and round differently.
     aligned = {name: t if t.data_ptr() % 64 == 0 else t.clone() for name, t in state.items()}
     net.load_state_dict(aligned, assign=True)
     return net.float()
+
+
+def merged(
+    inferred: Mapping[str, Any], overrides: Mapping[str, Any], known: Iterable[str], path: Path
+) -> dict[str, Any]:
+    """Arguments of a network with a user's own over them.
+
+    Raises:
+        InputError: an argument that is not `known`.
+    """
+    names = list(known)
+    for name in overrides:
+        if name not in names:
+            raise InputError(f"{path}: the net has no argument {name!r}: {nearest(name, names)}")
+    return {**inferred, **overrides}
 
 
 def check_keys(
@@ -145,7 +169,7 @@ def check_keys(
         ],
     }
     found = [
-        f"{len(names)} {problem}: {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
+        f"{len(names)} {problem}: {', '.join(names)}"
         for problem, names in problems.items()
         if names
     ]

@@ -45,11 +45,14 @@ def describe(
             }
             for name, domain in data.items()
         },
-        "manifest_sha256": hashlib.sha256(
-            manifest.encode("utf-8", errors="surrogateescape")
-        ).hexdigest(),
+        "manifest_sha256": manifest_digest(manifest),
         "metrics": dict(directions),
     }
+
+
+def manifest_digest(manifest: str) -> str:
+    """What tells one list of images from another."""
+    return hashlib.sha256(manifest.encode("utf-8", errors="surrogateescape")).hexdigest()
 
 
 def _version(package: str) -> str | None:

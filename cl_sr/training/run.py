@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
 from avalanche.logging import BaseLogger
-from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
+from avalanche.training.plugins import EvaluationPlugin
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -21,19 +24,22 @@ from cl_sr.data.folder import Track, untracked
 from cl_sr.data.pairs import TestPairs, unpack
 from cl_sr.data.prepare import DomainData, load_domain, manifest
 from cl_sr.data.resize import downsample
-from cl_sr.errors import InputError, nearest
+from cl_sr.errors import Diverged, InputError, nearest
 from cl_sr.evaluation.avalanche_metrics import DomainQuality
 from cl_sr.evaluation.loggers import JSONLinesLogger, SampleRecorder
 from cl_sr.evaluation.matrix import BICUBIC, INIT, ForgettingMatrix
 from cl_sr.evaluation.metrics import ImageMetric, build_metrics, eight_bit
-from cl_sr.models import save_sr3
 from cl_sr.strategies import Strategy, find_strategy, spell
+from cl_sr.training.checkpoints import Checkpoints
 from cl_sr.training.device import choose_device, use_bf16
-from cl_sr.training.environment import describe
+from cl_sr.training.environment import describe, manifest_digest
 from cl_sr.training.model import Model, describe_model
 from cl_sr.training.rng import isolated_rng, seed_everything
 from cl_sr.training.run_folder import RunFolder
+from cl_sr.training.stopping import StopRequest
 from cl_sr.training.template import Sampling, SR3Template
+
+MOST_RESTARTS = 3  # after divergences
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,11 @@ class Plan:
     data: dict[str, DomainData]
     metrics: list[ImageMetric]
     model: Model
+
+    def first_files(self) -> dict[str, str]:
+        """What makes a folder a run that can be listed and resumed."""
+        status = {"state": "starting", "iteration": 0, "of": sum(self.iterations)}
+        return {"config.yaml": self.config.to_yaml(), "status.json": json.dumps(status)}
 
     @property
     def bf16(self) -> bool:
@@ -160,59 +171,124 @@ def execute(
     *,
     plugins: Sequence[Any] = (),
     loggers: Sequence[Any] = (),
+    stop: StopRequest | None = None,
+    resume: bool = False,
 ) -> RunFolder:
     """Train over the stream and write everything but the report.
 
     Args:
         plan: from `plan_run`; it holds the net that is trained, so each plan is run once.
-        folder: a new one.
+        folder: a new one, or with `resume` the one of the run that is taken up.
         plugins: further Avalanche plugins.
         loggers: further Avalanche loggers.
+        stop: a request to stop.
+        resume: go on from the folder's last good checkpoint, or from the start if it has none.
 
     Raises:
-        InputError: the training diverged.
-        KeyboardInterrupt: after the present weights and the state have been written.
+        InputError: the training diverged, the disk is full, another process has the folder, or
+            what is to be resumed was made from other images.
+        KeyboardInterrupt: it was asked to stop; `Stopped` if the state has been saved.
     """
     config = plan.config
-    with Status(folder, sum(plan.iterations)) as status:
-        _write_origin(folder, plan)
-        results = _results_logger(folder, plan)
-        recorder = SampleRecorder(config.eval.samples)
-        seed_everything(config.seed)
-        # Image sizes never change within a run: let cuDNN look for its fastest kernels once.
-        torch.backends.cudnn.benchmark = True
-        benchmark = plan.stream.benchmark(
-            plan.data,
-            config.data.scale,
-            kernel=config.data.kernel,
-            flip=config.data.flip,
-            test_images=config.eval.images,
-            curriculum=plan.curriculum,
+    with folder.lock(), Status(folder, sum(plan.iterations)) as status:
+        if resume and (folder.path / "env.json").is_file():
+            _check_origin(folder, plan)
+        else:
+            _write_origin(folder, plan)
+        scale, restarts = 1.0, MOST_RESTARTS if config.train.on_divergence == "restart" else 0
+        while True:
+            try:
+                _train(plan, folder, status, plugins, loggers, stop, resume, scale)
+                return folder
+            except Diverged:
+                if not restarts:
+                    raise
+                scale, restarts, resume = scale / 2, restarts - 1, True
+                seed_everything(config.seed)
+                plan = replace(plan, model=plan.strategy.model(config))
+
+
+def _train(
+    plan: Plan,
+    folder: RunFolder,
+    status: Status,
+    plugins: Sequence[Any],
+    loggers: Sequence[Any],
+    stop: StopRequest | None,
+    resume: bool,
+    lr_scale: float,
+) -> None:
+    """From the start, or from the last good checkpoint, to the end of the stream."""
+    config = plan.config
+    results = _results_logger(folder, plan)
+    recorder = SampleRecorder(config.eval.samples)
+    checkpoints = Checkpoints(
+        folder.path / "checkpoints",
+        config.checkpoint.every,
+        config.checkpoint.minutes,
+        config.checkpoint.keep,
+        results,
+    )
+    saved = None
+    if resume:
+        saved, damaged = checkpoints.newest()
+        for problem in damaged:
+            warnings.warn(f"left out a damaged checkpoint: {problem}", stacklevel=2)
+        results.read(folder.cut_metrics(saved.values["metrics_lines"] if saved else 0))
+    seed_everything(config.seed)
+    # Image sizes never change within a run: let cuDNN look for its fastest kernels once.
+    torch.backends.cudnn.benchmark = True
+    benchmark = plan.stream.benchmark(
+        plan.data,
+        config.data.scale,
+        kernel=config.data.kernel,
+        flip=config.data.flip,
+        test_images=config.eval.images,
+        curriculum=plan.curriculum,
+    )
+    template = build_template(
+        plan,
+        benchmark.test_stream if config.eval.images else (),
+        plugins=plugins,
+        loggers=[results, recorder, status, *loggers],
+        checkpoints=checkpoints,
+        stop=stop,
+    )
+    template.lr_scale = lr_scale
+    status.template = template
+    matrices = [ForgettingMatrix(m.name, m.higher_is_better) for m in plan.metrics]
+    if config.eval.images:
+        with isolated_rng():  # a DataLoader draws a number whenever it begins
+            bicubic = _bicubic(folder, plan)
+        for name, values in bicubic.items():
+            _record(matrices, BICUBIC, name, values)
+        folder.write_matrices(matrices)
+    first = 0
+    if saved is not None:
+        template.resume(saved)
+        first = saved.values["experience"]
+        done = [INIT, *("+".join(names) for names in plan.curriculum[:first])]
+        for after in done:
+            _record_all(matrices, results, after)
+        folder.write_matrices(matrices)
+    for experience in list(benchmark.train_stream)[first:]:
+        template.train(experience)
+        learnt = "+".join(experience.domains)
+        _write_results(folder, matrices, results, recorder, learnt)
+        checkpoints.write_end(template, learnt)
+    if not plan.curriculum:
+        template.evaluate()
+        _write_results(folder, matrices, results, recorder, INIT)
+
+
+def _check_origin(folder: RunFolder, plan: Plan) -> None:
+    """Refuse to go on with other images than those that the run began with."""
+    listing = manifest(list(plan.data.values()), plan.folders)
+    if folder.read_json("env.json").get("manifest_sha256") != manifest_digest(listing):
+        raise InputError(
+            f"the images are no longer those that {folder.path} began with (its manifest.csv lists "
+            "them): put them back, or start a new run"
         )
-        saving = [SaveEvery(folder, every)] if (every := config.checkpoint.every) else []
-        template = build_template(
-            plan,
-            benchmark.test_stream if config.eval.images else (),
-            plugins=[*plugins, *saving],
-            loggers=[results, recorder, status, *loggers],
-        )
-        status.template = template
-        matrices = [ForgettingMatrix(m.name, m.higher_is_better) for m in plan.metrics]
-        if config.eval.images:
-            with isolated_rng():  # a DataLoader draws a number whenever it begins
-                bicubic = _bicubic(folder, plan)
-            for name, values in bicubic.items():
-                _record(matrices, BICUBIC, name, values)
-            folder.write_matrices(matrices)
-        for experience in benchmark.train_stream:
-            template.train(experience)
-            learnt = "+".join(experience.domains)
-            _save(template, folder, learnt)
-            _write_results(folder, matrices, results, recorder, learnt)
-        if not plan.curriculum:
-            template.evaluate()
-            _write_results(folder, matrices, results, recorder, INIT)
-    return folder
 
 
 def _write_results(
@@ -224,15 +300,25 @@ def _write_results(
 ) -> None:
     """What the last evaluation found, and the one before any training."""
     for after in dict.fromkeys([INIT, learnt]):
-        for name, values in results.latest.get(after, {}).items():
-            _record(matrices, after, name, values)
+        _record_all(matrices, results, after)
     folder.write_matrices(list(matrices))
     for name, images in recorder.images.items():
         _write_strip(folder, name, f"after-{learnt}", images)
 
 
+def _record_all(matrices: Sequence[ForgettingMatrix], results: JSONLinesLogger, after: str) -> None:
+    """The row of the last evaluation after an experience."""
+    for name, values in results.latest.get(after, {}).items():
+        _record(matrices, after, name, values)
+
+
 def build_template(
-    plan: Plan, test_stream: Sequence[Any], plugins: Sequence[Any], loggers: Sequence[Any]
+    plan: Plan,
+    test_stream: Sequence[Any],
+    plugins: Sequence[Any],
+    loggers: Sequence[Any],
+    checkpoints: Checkpoints | None = None,
+    stop: StopRequest | None = None,
 ) -> SR3Template:
     """The Avalanche strategy that a plan describes."""
     train, evaluation = plan.config.train, plan.config.eval
@@ -248,6 +334,9 @@ def build_template(
         test_stream=test_stream,
         strategy=plan.strategy,
         sampling=Sampling(evaluation.sampler, evaluation.steps, evaluation.eta, evaluation.seed),
+        seed=plan.config.seed,
+        checkpoints=checkpoints,
+        stop=stop,
         eval_every=evaluation.every,
         batch_size=train.batch_size,
         eval_batch_size=evaluation.batch_size,
@@ -309,35 +398,10 @@ class Status(BaseLogger):
             self.write("finished")
         elif isinstance(error, KeyboardInterrupt):
             self.write("interrupted")
-            if self.template is not None:
-                name = f"iteration-{self.template.clock.train_iterations:06d}"
-                _save(self.template, self.folder, name)
-                self.write("interrupted", weights=f"checkpoints/{name}")
         else:
             reason = f"{type(error).__name__}: {error}"
-            self.write("failed", reason=" ".join(reason.split()))
-
-
-class SaveEvery(SupervisedPlugin):
-    """Further weights every so many iterations."""
-
-    def __init__(self, folder: RunFolder, every: int) -> None:
-        super().__init__()
-        self.folder = folder
-        self.every = every
-
-    def after_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
-        done = strategy.clock.train_iterations + 1  # the clock counts after all plugins
-        if done % self.every == 0:
-            _save(strategy, self.folder, f"iteration-{done:06d}")
-
-
-def _save(template: SR3Template, folder: RunFolder, name: str) -> None:
-    net: Any = template.inference_net
-    model = template.model
-    scale = template.scale if model.conditional else None
-    path = folder.path / "checkpoints" / name
-    save_sr3(path, net, model.parametrization, model.schedule, scale)
+            with suppress(OSError):  # a full disk must not hide what happened
+                self.write("failed", reason=" ".join(reason.split()))
 
 
 def _record(

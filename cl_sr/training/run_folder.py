@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from cl_sr.errors import InputError
 from cl_sr.evaluation.matrix import ForgettingMatrix, from_csv, to_csv
+from cl_sr.files import whole_folder, write_text
 
 
 @dataclass(frozen=True)
@@ -54,25 +57,35 @@ class RunFolder:
             raise InputError(f"cannot write to {parent}: choose another --out")
 
     @classmethod
-    def create(cls, path: Path, overwrite: bool) -> RunFolder:
-        """A new, empty folder; with `overwrite` in the place of an old run."""
+    def create(
+        cls, path: Path, overwrite: bool, files: Mapping[str, str] | None = None
+    ) -> RunFolder:
+        """A new folder; with `overwrite` in the place of an old run.
+
+        Args:
+            path: where.
+            overwrite: replace a run.
+            files: text by name; the folder appears with all of them or not at all.
+        """
         cls.check_free(path, overwrite)
         try:
-            if overwrite and path.is_dir():
-                shutil.rmtree(path)
-            path.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_folder(path) as partial:
+                for name, text in (files or {}).items():
+                    write_text(partial / name, text)
         except OSError as error:
             raise InputError(f"cannot make {path}: {error}; choose another --out") from error
         return cls(path)
 
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        state: Any = self.read_json("status.json")
+        return isinstance(state, dict) and state.get("state") == "finished"
+
     def write(self, name: str, text: str) -> None:
         """Replace a text file in one step."""
-        target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial")
-        # Paths in a manifest may hold bytes that are not UTF-8.
-        partial.write_text(text, encoding="utf-8", errors="surrogateescape")
-        os.replace(partial, target)
+        write_text(self.path / name, text)
 
     def write_json(self, name: str, value: Any) -> None:
         self.write(name, json.dumps(value, indent=2) + "\n")
@@ -87,6 +100,50 @@ class RunFolder:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{self.path / name} cannot be read: {error}") from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep every other process from this run; a process that dies lets go of it.
+
+        Raises:
+            InputError: another process has it.
+        """
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise InputError(
+                f"another process is at work in {self.path}: wait for it, or choose another --out"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def locked(self) -> bool:
+        """Whether a process is at work in this run."""
+        try:
+            with self.lock():
+                return False
+        except InputError:
+            return True
+
+    def cut_metrics(self, lines: int) -> list[dict[str, Any]]:
+        """Keep the first lines of `metrics.jsonl` alone, and read them.
+
+        Raises:
+            InputError: there are not as many.
+        """
+        path = self.path / "metrics.jsonl"
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        kept = text.split("\n")[:lines]
+        records = [json.loads(line) for line in kept if line]
+        if len(records) < lines or not text.startswith("\n".join(kept)):
+            raise InputError(f"{path} has fewer than the {lines} lines that its checkpoint counts")
+        if text or lines:
+            write_text(path, "".join(f"{line}\n" for line in kept))
+        return records
 
     def append_metrics(self, line: str) -> None:
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:

@@ -11,17 +11,23 @@ import torch
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
+from cl_sr.data.order import Passes, Seeded, derived_seed
 from cl_sr.data.pairs import unpack
 from cl_sr.data.resize import Kernel, downsample
 from cl_sr.diffusion import Denoiser, NoiseSchedule, Parametrization, sample
+from cl_sr.errors import Diverged
 from cl_sr.evaluation.matrix import INIT
 from cl_sr.strategies import Strategy
-from cl_sr.training.ema import averaged
+from cl_sr.training.checkpoints import Checkpoints, Saved
+from cl_sr.training.ema import MovingAverage
 from cl_sr.training.packed import DenoisingLoss, PackedSR3
-from cl_sr.training.rng import isolated_rng
+from cl_sr.training.rng import RandomState, isolated_rng
+from cl_sr.training.state import restore, restore_between
+from cl_sr.training.stopping import StopRequest
+
+LOOK_EVERY = 50  # iterations between looks at whether the loss is finite
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,9 @@ class SR3Template(SupervisedTemplate):
         test_stream: Avalanche experiences to evaluate on, one domain each; empty: no evaluation.
         strategy: the continual-learning strategy.
         sampling: how images are drawn for evaluation.
+        seed: of the order of the training images and their random crops.
+        checkpoints: writes the state when it is due; None: never.
+        stop: a request to stop, looked at after every iteration and sampling step.
         eval_every: iterations between evaluations within an experience; 0: none.
         batch_size, eval_batch_size: images.
         lr: of Adam.
@@ -91,6 +100,9 @@ class SR3Template(SupervisedTemplate):
         test_stream: Sequence[Any] = (),
         strategy: Strategy | None = None,
         sampling: Sampling | None = None,
+        seed: int = 0,
+        checkpoints: Checkpoints | None = None,
+        stop: StopRequest | None = None,
         eval_every: int = 0,
         batch_size: int = 16,
         eval_batch_size: int = 64,
@@ -114,8 +126,17 @@ class SR3Template(SupervisedTemplate):
         self.learning: Any = None  # the training experience, also while another is evaluated
         self.trained_on = INIT  # the domains that are being learnt, or were last
         self.ema_decay = ema
-        self.ema: AveragedModel | None = None
+        self.ema: MovingAverage | None = None
+        self.seed = seed
+        self.checkpoints = checkpoints
+        self.stop = stop or StopRequest()
+        self.lr_scale = 1.0  # below 1 after a divergence
+        self.random_before_evaluation: RandomState | None = None  # while one goes on
+        self._resumed: Saved | None = None
+        self._within = False  # an experience, between its first and its last iteration
+        self._diverged = torch.tensor(-1, device=device)
         self.clip = clip
+        self.lr = lr
         self.bf16 = bf16
         self.workers = workers
         model = PackedSR3(net, schedule, parametrization, conditional).to(device)
@@ -149,28 +170,54 @@ class SR3Template(SupervisedTemplate):
     def make_train_dataloader(self, num_workers: int = 0, **kwargs: Any) -> None:
         """All batches of the experience, as one pass over a repeatedly shuffled data set."""
         assert self.adapted_dataset is not None
-        order = ShuffledForever(len(self.adapted_dataset), self.budget * self.train_mb_size)
+        assert self.experience is not None
+        seed = derived_seed(self.seed, self.experience.current_experience)
+        done = self._resumed.values["experience_iteration"] if self._resumed else 0
+        start, stop = (n * self.train_mb_size for n in (done, self.budget))
         self.dataloader: Any = DataLoader(
-            self.adapted_dataset,
+            Seeded(self.adapted_dataset, seed),
             batch_size=self.train_mb_size,
-            sampler=order,
+            sampler=Passes(len(self.adapted_dataset), start, stop, seed),
             num_workers=num_workers,
             pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # else it would draw from the one that training uses
         )
+
+    def resume(self, saved: Saved) -> None:
+        """Take up a run at a checkpoint, which the next call of `train` begins from.
+
+        That call must be for the experience `saved.values["experience"]`.
+        """
+        self.lr_scale = min(self.lr_scale, saved.values["lr_scale"])
+        self._resumed = saved
 
     def _before_training_exp(self, **kwargs: Any) -> None:
         assert self.experience is not None
         self.learning = self.experience
         number = self.experience.current_experience
         self.model.window = self.strategy.window(number, self.model.schedule.steps)
+        saved = self._resumed
+        if saved is not None and saved.between:
+            # Not before `train`: plugins may look at the first random weights there.
+            restore_between(self, saved.weights, saved.tensors, saved.values)
+            self._resumed = None
         super()._before_training_exp(**kwargs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr * self.lr_scale
         if self.ema_decay:
-            self.ema = averaged(self.model, self.ema_decay)
+            self.ema = MovingAverage(self.model, self.ema_decay)
 
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
-        if experience.current_experience == 0:
-            self.evaluate()
-        self.trained_on = "+".join(experience.domains)
+        saved, self._resumed = self._resumed, None
+        if saved is not None:
+            restore(self, saved.weights, saved.tensors, saved.values)
+            self._within = True
+            self._evaluate_if_due()
+        else:
+            if experience.current_experience == 0:
+                self.evaluate()
+            self.trained_on = "+".join(experience.domains)
+        self._within = True
         # A plugin may have put a loader of its own in place (replay does), of any length.
         loader: Any = self.dataloader
         while (left := self.budget - self.clock.train_exp_iterations) > 0:
@@ -195,11 +242,50 @@ class SR3Template(SupervisedTemplate):
 
     def _after_training_iteration(self, **kwargs: Any) -> None:
         super()._after_training_iteration(**kwargs)
-        done = self.clock.train_exp_iterations  # the clock, a plugin, has counted this one
+        done = self.clock.train_iterations  # the clock, a plugin, has counted this one
+        bad = (self._diverged < 0) & ~torch.isfinite(self.loss.detach())
+        self._diverged = torch.where(bad, done, self._diverged)
+        if done % LOOK_EVERY == 0:
+            self._check_finite()
+        last = self.clock.train_exp_iterations == self.budget
+        due = self.checkpoints is not None and self.checkpoints.due(done)
+        if self.checkpoints is not None and (due or last):
+            self._check_finite()
+            self.checkpoints.write(self, passing=not due)
+        self._stop_if_asked()
+        self._evaluate_if_due()
+
+    def _evaluate_if_due(self) -> None:
+        done = self.clock.train_exp_iterations
         if self.evaluate_every and done % self.evaluate_every == 0 and done < self.budget:
             self.evaluate()
 
+    def _check_finite(self) -> None:
+        """Refuse to go on with numbers that are none; on a GPU this waits for it.
+
+        Raises:
+            Diverged: the loss or a weight is not finite.
+        """
+        first = int(self._diverged)
+        if first >= 0:
+            raise Diverged(first, "the loss is not finite")
+        if not nn.utils.get_total_norm(self.model.parameters()).isfinite():
+            raise Diverged(self.clock.train_iterations, "the weights are not finite")
+
+    def _stop_if_asked(self) -> None:
+        """Save what there is, and stop.
+
+        Raises:
+            Stopped: it was asked for.
+        """
+        if self.stop.signum is not None and self._within and self.checkpoints is not None:
+            self._check_finite()
+            self.checkpoints.write(self)
+        self.stop.check()
+
     def _after_training_exp(self, **kwargs: Any) -> None:
+        self._within = False
+        self._check_finite()
         if self.ema is not None:
             self.model.load_state_dict(self.ema.module.state_dict())
             self.ema = None
@@ -211,8 +297,10 @@ class SR3Template(SupervisedTemplate):
     def evaluate(self) -> None:
         """Sample and measure every test image, leaving the random numbers of training alone."""
         if self.test_stream:
-            with isolated_rng():
+            self._check_finite()
+            with isolated_rng() as self.random_before_evaluation:
                 self.eval(self.test_stream)
+            self.random_before_evaluation = None
 
     @property
     def inference_net(self) -> nn.Module:
@@ -232,7 +320,12 @@ class SR3Template(SupervisedTemplate):
             self.sampling.steps,
             eta=self.sampling.eta,
             seeds=seeds,
+            callback=self.pause,
         )
+
+    def pause(self, _: Any = None) -> None:
+        """To be called between sampling steps: the place to stop, where that was asked for."""
+        self._stop_if_asked()
 
     def eval_epoch(self, **kwargs: Any) -> None:
         self.inference_net.eval()  # Avalanche restores the modes of the trained model
@@ -258,23 +351,6 @@ class SR3Template(SupervisedTemplate):
         if not self.bf16:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
-
-
-class ShuffledForever(Sampler[int]):
-    """`total` indices of a data set of `length`: permutation after permutation."""
-
-    def __init__(self, length: int, total: int) -> None:
-        self.length = length
-        self.total = total
-
-    def __len__(self) -> int:
-        return self.total
-
-    def __iter__(self) -> Iterator[int]:
-        left = self.total
-        while left > 0:
-            yield from torch.randperm(self.length)[:left].tolist()
-            left -= self.length
 
 
 class _Shortened:

@@ -27,7 +27,7 @@ class NoisePrior(Protocol):
 def travel_times(
     total: int, steps: int, travel_length: int = 1, travel_repeat: int = 1
 ) -> list[int]:
-    """The time-steps that DDNM visits, from 0-based `total - 1` or a little below, to -1 (clean).
+    """The time-steps that DDNM visits, from `total - total / steps` (0-based) to -1 (clean).
 
     `steps` respaced steps; after every `travel_length` of them it travels as many back and repeats
     them, `travel_repeat` times in all (DDNM, Alg. 2; RePaint's schedule).
@@ -49,8 +49,7 @@ def travel_times(
             left[t] -= 1
             visited += range(t + 1, t + travel_length + 1)
             t += travel_length
-    stride = total // steps
-    return [*(t * stride for t in visited), -1]
+    return [*(t * total // steps for t in visited), -1]
 
 
 @torch.no_grad()
@@ -98,6 +97,7 @@ def ddnm(
     """
     if not 0 <= eta <= 1 or sigma_y < 0:
         raise ValueError(f"eta={eta} must be in [0, 1], and sigma_y={sigma_y} not negative")
+    lr = lr.float()
     like = operator.pinv(lr)
     draw = noise_source(tuple(like.shape), like.device, seeds)
     y = draw() if start is None else start

@@ -20,7 +20,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 class Operator(Protocol):
@@ -47,7 +46,9 @@ class AveragePool:
 
     def down(self, image: Tensor) -> Tensor:
         _divisible(image, self.scale)
-        return F.avg_pool2d(image, self.scale)
+        # Direction by direction: sums of fewer terms round less.
+        rows = image.unflatten(-2, (-1, self.scale)).mean(-2)
+        return rows.unflatten(-1, (-1, self.scale)).mean(-1)
 
     def pinv(self, lr: Tensor) -> Tensor:
         return lr.repeat_interleave(self.scale, -2).repeat_interleave(self.scale, -1)
@@ -94,21 +95,24 @@ def _separable(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def bicubic_matrix(low: int, scale: int) -> Tensor:
     """One direction of `Bicubic`: float64 `(low, low * scale)`, its rows sum to 1.
 
-    Keys' kernel with a = -1/2, stretched by `scale` over `4 * scale` taps; taps beyond the border
-    are mirrored (without repeating, `-1` falls on `0`).
+    Keys' kernel with a = -1/2, stretched by `scale` and centred on each low-resolution pixel; taps
+    beyond the border are mirrored (`-1` falls on `0`). The public code's is the same for even
+    scales, and off by half a pixel for odd ones.
     """
-    size, taps = low * scale, 4 * scale
-    x = ((torch.arange(taps, dtype=torch.float64) - taps // 2 + 0.5) / scale).abs()
+    size = low * scale
+    offsets = torch.arange(-2 * scale, 2 * scale + 1, dtype=torch.float64)
+    offsets = offsets + (0.5 if scale % 2 == 0 else 0.0)
+    x = (offsets / scale).abs()
     near = 1.5 * x**3 - 2.5 * x**2 + 1
     far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
     kernel = torch.where(x <= 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
     kernel = kernel / kernel.sum()
     matrix = torch.zeros(low, size, dtype=torch.float64)
     for row in range(low):
-        first = row * scale + scale // 2 - taps // 2
-        for tap in range(taps):
-            column = (first + tap) % (2 * size)
-            matrix[row, column if column < size else 2 * size - 1 - column] += kernel[tap]
+        centre = row * scale + (scale - 1) / 2
+        for offset, weight in zip(offsets.tolist(), kernel, strict=True):
+            column = int(centre + offset) % (2 * size)
+            matrix[row, column if column < size else 2 * size - 1 - column] += weight
     return matrix
 
 

@@ -264,7 +264,7 @@ def test_ctrl_c_stops_cleanly(tmp_path: Path, tiny: list[str]) -> None:
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Stopped by you" in output
+    assert "cl-sr run --resume run" in output
     assert "Traceback" not in output
     assert "interrupted at iteration" in (tmp_path / "run" / "report.md").read_text()
     assert list((tmp_path / "run" / "checkpoints").glob("iteration-*/model.safetensors"))

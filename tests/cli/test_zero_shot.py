@@ -96,7 +96,7 @@ def test_broken_images_are_skipped_and_told(cli: Cli, image_folder: Callable[...
         (["image.png", "--scale", 4, "--steps", 1001], "must be in 1..1000"),
         (["image.png", "--scale", 4, "num_heads"], "not KEY=VALUE"),
         (["image.png", "--scale", 4, "heads=3"], "no argument 'heads'"),
-        (["image.png", "--scale", 4, "-o", "image.png"], "cannot write"),
+        (["image.png", "--scale", 4, "-o", "image.png"], "cannot write to image.png"),
         (["broken.png", "--scale", 4], "no image could be read"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from cl_sr.diffusion import NoiseSchedule
+from cl_sr.diffusion import NoiseSchedule, Parametrization
 from cl_sr.errors import InputError
 from cl_sr.models import Prior, SR3UNet, load_prior, load_sr3, save_sr3
 from cl_sr.models.architecture import ddpm_arguments, guided_arguments, sr3_arguments
-from cl_sr.models.checkpoint import PUBLIC_BUFFERS
+from cl_sr.models.checkpoint import public_buffers
 from cl_sr.models.ddpm import DDPMUNet
 from cl_sr.models.guided import GuidedUNet
 
@@ -27,10 +28,7 @@ SMALL = {"inner_channel": 8, "norm_groups": 4, "channel_mults": [1, 2], "res_blo
 def public_sr3(net: SR3UNet, schedule: NoiseSchedule) -> dict[str, Tensor]:
     """The file that the public SR3 code would save."""
     state = {f"denoise_fn.{name}": tensor for name, tensor in net.state_dict().items()}
-    betas = 1 - schedule.gammas[1:] / schedule.gammas[:-1]
-    buffers = dict.fromkeys(PUBLIC_BUFFERS, torch.zeros(schedule.steps))
-    buffers |= {"betas": betas.float(), "alphas_cumprod": schedule.gammas[1:].float()}
-    return state | buffers
+    return state | {name: t.float() for name, t in public_buffers(schedule).items()}
 
 
 def noise_of(model: Any, size: int, timestep: int = 3) -> Tensor:
@@ -184,8 +182,6 @@ def test_an_unconditional_sr3_is_told_the_level_of_its_time_step(tmp_path: Path)
     net = SR3UNet(in_channel=3, **SMALL).eval()
     schedule = NoiseSchedule.linear(20, 1e-3, 0.2)
     torch.save(public_sr3(net, schedule), tmp_path / "I1_gen.pth")
-    from cl_sr.diffusion import Parametrization
-
     save_sr3(tmp_path / "own", net, Parametrization("v"), schedule)
     x = torch.linspace(-1, 1, 192).reshape(1, 3, 8, 8)
     level = schedule.gammas[4:5].sqrt().float()
@@ -278,14 +274,101 @@ def test_keys_that_do_not_fit_are_listed(tmp_path: Path) -> None:
         ({"denoise_fn.mid.0.attn.out.bias": torch.zeros(3)}, r"1 misshapen: .*\(3,\) instead of"),
         ({"posterior_mean_coef1": None}, r"noise schedule.*1 missing: posterior_mean_coef1"),
         ({"unknown_buffer": torch.zeros(5)}, r"1 surplus: unknown_buffer"),
-        ({"betas": torch.zeros(4)}, r"misshapen"),
+        ({"betas": torch.zeros(4)}, r"1 misshapen: betas"),
+        ({"betas": torch.tensor(0.1)}, r"1 misshapen: betas"),
+        ({"denoise_fn.downs.0.weight": None}, r"1 missing: downs\.0\.weight"),
+        ({"denoise_fn.noise_level_mlp.1.weight": None}, r"1 missing: noise_level_mlp\.1\.weight"),
+        ({"denoise_fn.downs.1.res_block.block1.block.3.weight": None}, r"SR3UNet: 1 missing: "),
+        ({"denoise_fn.downs.0.weight": torch.zeros(9, 6, 3, 3)}, r"1 misshapen: downs\.0\.weight"),
+        ({"denoise_fn.downs.0.bias": torch.zeros(8, dtype=torch.int64)}, r"no real numbers"),
+        ({"sqrt_alphas_cumprod": torch.ones(5)}, r"sqrt_alphas_cumprod contradict"),
         ({"betas": torch.full((5,), 2.0)}, r"betas in it make no noise schedule"),
-        ({"betas": torch.full((5,), 0.5)}, r"contradict each other"),
+        ({"betas": torch.full((5,), 0.5)}, r"alphas_cumprod contradict each other"),
     ):
         changed = {k: v for k, v in (state | change).items() if v is not None}
         torch.save(changed, path)
         with pytest.raises(InputError, match=message):
             load_sr3(path, norm_groups=4)
+
+
+@pytest.mark.parametrize("key", ["time_embed.0.weight", "input_blocks.0.0.weight",
+                                 "input_blocks.3.1.qkv.weight",
+                                 "output_blocks.1.2.conv.weight",
+                                 "input_blocks.1.0.emb_layers.1.weight", "out.0.weight"])  # fmt: skip
+@pytest.mark.parametrize("change", ["missing", "misshapen"])
+def test_one_bad_key_of_a_guided_net_is_named_alone(tmp_path: Path, key: str, change: str) -> None:
+    net = GuidedUNet(
+        model_channels=32, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(2,),
+        num_head_channels=32, resblock_updown=False,
+    )  # fmt: skip
+    state = net.state_dict()
+    tensor = state.pop(key)
+    if change == "misshapen":
+        state[key] = torch.cat([tensor, tensor[:1]])
+    torch.save(state, tmp_path / "prior.pt")
+    with pytest.raises(InputError, match=rf"does not fit GuidedUNet: 1 {change}: {re.escape(key)}"):
+        load_prior(tmp_path / "prior.pt", num_head_channels=32)
+
+
+@pytest.mark.parametrize("key", ["temb.dense.0.weight", "conv_in.weight", "conv_out.bias",
+                                 "down.1.attn.0.q.weight", "down.0.block.0.conv1.weight",
+                                 "down.0.downsample.conv.weight"])  # fmt: skip
+@pytest.mark.parametrize("change", ["missing", "misshapen"])
+def test_one_bad_key_of_a_ddpm_net_is_named_alone(tmp_path: Path, key: str, change: str) -> None:
+    state = DDPMUNet(32, 32, (1, 2), 1, (16,)).state_dict()
+    tensor = state.pop(key)
+    if change == "misshapen":
+        state[key] = torch.cat([tensor, tensor[:1]])
+    torch.save(state, tmp_path / "prior.ckpt")
+    with pytest.raises(InputError, match=rf"does not fit DDPMUNet: 1 {change}: {re.escape(key)}"):
+        load_prior(tmp_path / "prior.ckpt")
+
+
+def test_a_diffusers_folder_that_lacks_a_key(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    diffusers_unet().save_pretrained(tmp_path)
+    file = tmp_path / "diffusion_pytorch_model.safetensors"
+    state = load_file(file)
+    for changed, message in (
+        ({k: v for k, v in state.items() if k != "conv_norm_out.weight"}, "missing.*conv_norm_out"),
+        (state | {"foo": torch.zeros(1)}, "unexpected.*foo"),
+    ):
+        save_file(changed, file)
+        with pytest.raises(InputError, match=message):
+            load_prior(tmp_path)
+
+
+def test_the_moving_average_is_taken_where_there_is_one(tmp_path: Path) -> None:
+    """DDIM's training code saves [model, optimizer, epoch, step, moving average]."""
+    state = DDPMUNet(32, 32, (1,), 1, ()).state_dict()
+    average = {key: value + 1 for key, value in state.items()}
+    torch.save([state, {"state": {}}, 3, 4, average], tmp_path / "list.ckpt")
+    torch.save({"model": state, "ema": average}, tmp_path / "dict.ckpt")
+    for name in ("list.ckpt", "dict.ckpt"):
+        net = load_prior(tmp_path / name).net
+        assert torch.equal(net.state_dict()["conv_in.bias"], average["conv_in.bias"])
+
+
+def test_the_noise_of_an_x0_prior_is_exact_at_the_lowest_level(tmp_path: Path) -> None:
+    net = SR3UNet(in_channel=3, **SMALL).eval()
+    schedule = NoiseSchedule.linear()
+    save_sr3(tmp_path / "own", net, Parametrization("x0"), schedule)
+    x = torch.linspace(-1, 1, 192).reshape(1, 3, 8, 8)
+    gamma = schedule.gammas[1]
+    with torch.no_grad():
+        x0 = net(x, None, gamma.sqrt().float()[None]).double()
+    exact = (x.double() - gamma.sqrt() * x0) / (1 - gamma).sqrt()
+    off = (noise_of(load_prior(tmp_path / "own"), 8, 0) - exact).abs().max() / exact.abs().max()
+    assert float(off) < 2e-5
+
+
+def test_a_first_multiplier_above_1(tmp_path: Path) -> None:
+    net = SR3UNet(
+        inner_channel=16, channel_mults=(2, 4), norm_groups=16, image_size=32, attn_res=()
+    )
+    torch.save(net.state_dict(), tmp_path / "w.pth")
+    assert load_sr3(tmp_path / "w.pth").config["norm_groups"] == 16
 
 
 def test_another_kind_is_named(tmp_path: Path) -> None:

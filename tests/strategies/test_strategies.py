@@ -1,11 +1,12 @@
 import subprocess
 import sys
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import pytest
 
 from cl_sr.errors import InputError
-from cl_sr.strategies import Strategy, find_strategy, shipped_strategies
+from cl_sr.strategies import Strategy, find_strategy, shipped_strategies, spell
 from cl_sr.strategies.base import option
 from cl_sr.strategies.timestep_window import TimestepWindow
 
@@ -35,6 +36,12 @@ def test_options_are_parsed_and_typed() -> None:
     strategy = find_strategy("timestep-window:start=100,stop=500")
     assert strategy == TimestepWindow(start=100, stop=500)
     assert find_strategy("timestep-window") == TimestepWindow(0, 200)
+
+
+def test_values_may_hold_commas(tmp_path: Path) -> None:
+    strategy = find_strategy(f"ddnm:prior={tmp_path}/a,b.pt,steps=7")
+    assert (strategy.prior, strategy.steps) == (f"{tmp_path}/a,b.pt", 7)  # type: ignore[attr-defined]
+    assert find_strategy(spell(strategy, "ddnm:prior=x,steps=7")) == strategy
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from cl_sr.config import read_preset, resolve
 from cl_sr.diffusion import NoiseSchedule, Parametrization
 from cl_sr.errors import InputError
 from cl_sr.models import SR3UNet, load_sr3, save_sr3
-from cl_sr.models.checkpoint import PUBLIC_BUFFERS
+from cl_sr.models.checkpoint import public_buffers
 from cl_sr.models.guided import GuidedUNet
 from cl_sr.reporting import build_report
 from cl_sr.training.run import Plan, execute, plan_run
@@ -75,11 +75,7 @@ def test_a_run_starts_from_the_weights_with_their_architecture_and_schedule(
 def test_public_weights_start_a_run(tmp_path: Path, tiny: list[str]) -> None:
     net, schedule = SR3UNet(**NET | {"norm_groups": 4}, image_size=16), NoiseSchedule.linear(30)
     state = {f"denoise_fn.{name}": tensor for name, tensor in net.state_dict().items()}
-    state |= dict.fromkeys(PUBLIC_BUFFERS, torch.zeros(30))
-    state |= {
-        "betas": (1 - schedule.gammas[1:] / schedule.gammas[:-1]).float(),
-        "alphas_cumprod": schedule.gammas[1:].float(),
-    }
+    state |= {name: t.float() for name, t in public_buffers(schedule).items()}
     torch.save(state, tmp_path / "I1_gen.pth")
     model = plan([*tiny, f"init={tmp_path / 'I1_gen.pth'}"]).model
     assert isinstance(model.net, SR3UNet)
@@ -172,6 +168,7 @@ def test_ddnm_restores_to_what_the_degradation_makes_the_low_resolution_image_of
         ("eta=2", "eta in"),
         ("travel_length=0", "at least 1"),
         ("iterations=-1", "not be negative"),
+        ("arguments=heads=2,prior={prior}", "no argument 'heads'"),
     ],
 )
 def test_ddnm_refuses(tiny: list[str], prior: Path, options: str, message: str) -> None:

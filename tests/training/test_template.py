@@ -16,7 +16,7 @@ from cl_sr.evaluation.metrics import build_metrics
 from cl_sr.models import SR3UNet
 from cl_sr.strategies import Strategy, find_strategy
 from cl_sr.training.rng import isolated_rng, seed_everything
-from cl_sr.training.template import Sampling, ShuffledForever, SR3Template
+from cl_sr.training.template import Sampling, SR3Template
 
 
 @pytest.fixture(scope="module")
@@ -223,13 +223,6 @@ def test_a_user_can_train_without_any_of_it(benchmark: Any) -> None:
     before = weights(plain)
     plain.train(benchmark.train_stream[0])
     assert not torch.equal(before, weights(plain))
-
-
-def test_shuffling_sees_every_image_before_any_twice() -> None:
-    torch.manual_seed(0)
-    order = list(ShuffledForever(5, 12))
-    assert sorted(order[:5]) == sorted(order[5:10]) == [0, 1, 2, 3, 4]
-    assert len(order) == 12
 
 
 @pytest.mark.gpu

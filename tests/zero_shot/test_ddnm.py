@@ -70,6 +70,7 @@ def test_seeds_make_an_image_independent_of_its_batch(low: Tensor) -> None:
 def test_time_travel_visits() -> None:
     """RePaint's schedule, by hand: 6 steps, jumps of 2, each done twice."""
     assert travel_times(60, 6) == [50, 40, 30, 20, 10, 0, -1]
+    assert travel_times(1000, 600)[0] == 998
     assert travel_times(60, 6, 2, 2) == [
         *[50, 40, 30, 20, 30, 40, 30, 20, 10, 0, 10, 20, 10, 0, -1]
     ]  # fmt: skip

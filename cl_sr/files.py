@@ -1,0 +1,66 @@
+"""Writing so that nothing is ever half a file, whenever the process or the machine stops."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def write_text(target: Path, text: str) -> None:
+    """Replace a text file in one step."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    # Paths in a manifest may hold bytes that are not UTF-8.
+    partial.write_text(text, encoding="utf-8", errors="surrogateescape")
+    os.replace(partial, target)
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the name `target` when all is on disk; else it vanishes.
+
+    One of the same name is replaced.
+    """
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        for path in [*sorted(partial.rglob("*")), partial]:
+            _sync(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    former = target.with_name(f".{target.name}.former")
+    if target.exists():
+        shutil.rmtree(former, ignore_errors=True)
+        os.replace(target, former)
+    os.replace(partial, target)
+    _sync(target.parent)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """What `whole_folder` was writing below `folder` when its process was killed."""
+    for path in folder.glob(".*"):
+        if path.name.endswith(".former"):
+            target = path.with_name(path.name[1 : -len(".former")])
+            if not target.exists():  # killed between its two steps
+                os.replace(path, target)
+                continue
+        if path.name.endswith((".former", ".partial")):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or a folder is on disk."""
+    if path.is_dir() and os.name == "nt":
+        return  # folders cannot be opened there
+    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,175 @@
+"""Everything that the next iteration depends on, as tensors and JSON, and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cl_sr.training.rng import RandomState
+
+if TYPE_CHECKING:
+    from cl_sr.training.template import SR3Template
+
+FORMAT = 1
+CLOCK = ("train_iterations", "train_exp_counter", "train_exp_epochs", "train_exp_iterations",
+         "train_epoch_iterations", "total_iterations")  # fmt: skip
+
+Tensors = dict[str, Tensor]
+Values = dict[str, Any]
+
+
+def capture(template: SR3Template, random: RandomState) -> tuple[Tensors, Values]:
+    """The state of a template between two iterations of an experience.
+
+    The weights for inference are not in it: a checkpoint has them anyway. Where they are a moving
+    average, the weights that are trained are `model.*`.
+
+    Args:
+        template: the state of which is taken.
+        random: the generators as training left them.
+
+    Returns:
+        Tensors by name, and values that JSON holds.
+    """
+    tensors: Tensors = {}
+    if template.ema is not None:
+        tensors |= {f"model.{k}": t for k, t in template.model.state_dict().items()}
+    optimizer = template.optimizer.state_dict()
+    scalars: dict[str, dict[str, Any]] = {}
+    for number, state in optimizer["state"].items():
+        for key, value in state.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{number}.{key}"] = value
+            else:
+                scalars.setdefault(str(number), {})[key] = value
+    values = boundary(template, random)
+    values |= {
+        "experience_iteration": template.clock.train_exp_iterations,
+        "ema_updates": None if template.ema is None else template.ema.updates,
+        "optimizer": {"param_groups": optimizer["param_groups"], "state": scalars},
+    }
+    return tensors | _random_tensors(random) | _plugin_tensors(template), values
+
+
+def capture_between(template: SR3Template, random: RandomState) -> tuple[Tensors, Values]:
+    """The state of a template between two experiences, where the optimizer starts anew."""
+    return _random_tensors(random) | _plugin_tensors(template), boundary(template, random)
+
+
+def boundary(template: SR3Template, random: RandomState) -> Values:
+    """The values that both kinds of states have."""
+    kind, keys, *rest = random.numpy
+    version, words, gauss = random.python
+    return {
+        "format": FORMAT,
+        "iteration": template.clock.train_iterations,
+        "experience": template.clock.train_exp_counter,
+        "experience_iteration": 0,
+        "trained_on": template.trained_on,
+        "lr_scale": template.lr_scale,
+        "clock": {name: getattr(template.clock, name) for name in CLOCK},
+        "numpy": [kind, keys.tolist(), *rest],
+        "python": [version, list(words), gauss],
+        "plugins": {
+            name: {k: v for k, v in state.items() if not isinstance(v, Tensor)}
+            for name, state in _plugin_states(template).items()
+        },
+    }
+
+
+def restore_between(
+    template: SR3Template, weights: Tensors, tensors: Tensors, values: Values
+) -> None:
+    """Put a template where `capture_between` found one, before its next experience."""
+    template.model.net.load_state_dict(weights)
+    _restore_common(template, tensors, values)
+
+
+def restore(template: SR3Template, weights: Tensors, tensors: Tensors, values: Values) -> None:
+    """Put a template, whose experience has just begun, where `capture` found one.
+
+    Args:
+        template: made from the same configuration.
+        weights: those for inference.
+        tensors, values: from `capture`.
+
+    Raises:
+        KeyError, ValueError, RuntimeError, TypeError: they are not of such a template.
+    """
+    if template.ema is None:
+        template.model.net.load_state_dict(weights)
+    else:
+        net: Any = template.ema.module.net
+        net.load_state_dict(weights)
+        template.ema.updates = values["ema_updates"]
+        prefix = "model."
+        trained = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+        template.model.load_state_dict(trained)
+    _restore_optimizer(template, tensors, values["optimizer"])
+    for group in template.optimizer.param_groups:
+        group["lr"] *= template.lr_scale / values["lr_scale"]
+    _restore_common(template, tensors, values)
+
+
+def _restore_optimizer(template: SR3Template, tensors: Tensors, saved: Values) -> None:
+    state: dict[int, dict[str, Any]] = {int(n): dict(s) for n, s in saved["state"].items()}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, number, key = name.split(".", 2)
+            state.setdefault(int(number), {})[key] = tensor
+    template.optimizer.load_state_dict({"param_groups": saved["param_groups"], "state": state})
+    for parameter, held in template.optimizer.state.items():
+        for key, value in held.items():
+            # In the memory format of the parameter, for the speed of the uninterrupted run.
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                held[key] = torch.empty_like(parameter).copy_(value)
+
+
+def _restore_common(template: SR3Template, tensors: Tensors, values: Values) -> None:
+    states = _plugin_states(template)
+    if states.keys() != values["plugins"].keys():
+        raise ValueError(f"plugins {list(values['plugins'])} instead of {list(states)}")
+    for name, plugin in _stateful(template).items():
+        prefix = f"plugins.{name}."
+        own = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+        plugin.load_state_dict(own | values["plugins"][name])
+    template.trained_on = values["trained_on"]
+    for name in CLOCK:
+        setattr(template.clock, name, values["clock"][name])
+    kind, keys, *rest = values["numpy"]
+    version, words, gauss = values["python"]
+    prefix = "random."
+    RandomState(
+        (version, tuple(words), gauss),
+        (kind, np.array(keys, dtype=np.uint32), *rest),
+        {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)},
+    ).set()
+
+
+def _random_tensors(random: RandomState) -> Tensors:
+    return {f"random.{device}": state for device, state in random.torch.items()}
+
+
+def _stateful(template: SR3Template) -> dict[str, Any]:
+    """The plugins that have a state to keep, by number and class."""
+    return {
+        f"{number}-{type(plugin).__name__}": plugin
+        for number, plugin in enumerate(template.plugins)
+        if hasattr(plugin, "state_dict") and hasattr(plugin, "load_state_dict")
+    }
+
+
+def _plugin_states(template: SR3Template) -> dict[str, dict[str, Any]]:
+    return {name: plugin.state_dict() for name, plugin in _stateful(template).items()}
+
+
+def _plugin_tensors(template: SR3Template) -> Tensors:
+    return {
+        f"plugins.{name}.{key}": value
+        for name, state in _plugin_states(template).items()
+        for key, value in state.items()
+        if isinstance(value, Tensor)
+    }
