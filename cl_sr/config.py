@@ -49,6 +49,10 @@ Count = Annotated[int, BeforeValidator(_no_truth), Field(ge=0)]
 Seed = Annotated[int, BeforeValidator(_no_truth), Field(ge=0, lt=2**62)]
 AbsolutePath = Annotated[str, BeforeValidator(_absolute), Field(min_length=1)]
 Positive = Annotated[int, BeforeValidator(_no_truth), Field(ge=1)]
+# Sizes of things that are made: numbers beyond these are slips that would fill the memory.
+Size = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, le=65_536)]
+Depth = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, le=64)]
+Steps = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -65,12 +69,14 @@ class DataConfig(Section):
 
     root: AbsolutePath | None = Field(None, description="folder with one folder a domain")
     folders: dict[str, AbsolutePath] = Field({}, description="the folder of single domains")
-    size: Positive = Field(32, description="H = W of high-resolution images, pixels")
-    scale: Annotated[int, Field(ge=2)] = Field(4, description="high over low resolution")
+    size: Size = Field(32, description="H = W of high-resolution images, pixels")
+    scale: Annotated[int, Field(ge=2, le=1024)] = Field(4, description="high over low resolution")
     kernel: Literal["bicubic", "area"] = Field("bicubic", description="low-resolution kernel")
     flip: bool = Field(True, description="mirror training images at random")
     split_seed: Seed = Field(0, description="seed of the 70/30 split")
-    standin_images: Annotated[int, Field(ge=8)] = Field(1000, description="drawn a domain")
+    standin_images: Annotated[int, Field(ge=8, le=10_000_000)] = Field(
+        1000, description="drawn a domain"
+    )
     memory_gb: NonNegative = Field(
         8.0, description="for a domain's training images; those beyond are read again"
     )
@@ -90,13 +96,13 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """The U-Net; names and meaning as in `cl_sr.models.SR3UNet`."""
 
-    inner_channel: Positive = Field(64, description="channels at full resolution")
-    channel_mults: tuple[Positive, ...] = Field(
-        (1, 2, 4, 8, 8), description="of each resolution", min_length=1
+    inner_channel: Size = Field(64, description="channels at full resolution")
+    channel_mults: tuple[Depth, ...] = Field(
+        (1, 2, 4, 8, 8), description="of each resolution", min_length=1, max_length=16
     )
     attn_res: tuple[Positive, ...] = Field((16,), description="resolutions with self-attention")
-    res_blocks: Positive = Field(2, description="residual blocks a resolution")
-    norm_groups: Positive = Field(32, description="of group norm")
+    res_blocks: Depth = Field(2, description="residual blocks a resolution")
+    norm_groups: Size = Field(32, description="of group norm")
     dropout: Fraction = Field(0.0, description="in the residual blocks")
 
 
@@ -106,7 +112,7 @@ class DiffusionConfig(Section):
     schedule: Literal["linear", "cosine", "init"] = Field(
         "linear", description="of the betas; init: that of the weights of --init"
     )
-    steps: Positive = Field(2000, description="T")
+    steps: Steps = Field(2000, description="T")
     start: Annotated[float, Field(gt=0, lt=1)] = Field(1e-6, description="first beta (linear)")
     end: Annotated[float, Field(gt=0, lt=1)] = Field(1e-2, description="last beta (linear)")
     prediction: Literal["epsilon", "v", "x0"] = Field("epsilon", description="what the net answers")
@@ -121,14 +127,16 @@ class TrainConfig(Section):
     iterations: Positive | tuple[Count, ...] = Field(
         10_000, description="of each experience: one number, or a list whose last one repeats"
     )
-    batch_size: Positive = Field(16, description="images")
+    batch_size: Size = Field(16, description="images")
     lr: Rate = Field(1e-4, description="learning rate of Adam")
     ema: Fraction = Field(0.9999, description="decay of the moving average; 0: none")
     clip: NonNegative = Field(1.0, description="largest norm of the gradient; 0: no limit")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 autocast on CUDA devices that have it"
     )
-    workers: Count = Field(0, description="processes that load images")
+    workers: Annotated[int, BeforeValidator(_no_truth), Field(ge=0, le=1024)] = Field(
+        0, description="processes that load images"
+    )
     on_divergence: Literal["stop", "restart"] = Field(
         "stop", description="restart: from the last checkpoint at half the rate, 3 times at most"
     )
@@ -139,11 +147,11 @@ class EvalConfig(Section):
 
     every: Count = Field(1000, description="iterations; 0: only before and after experiences")
     images: Count = Field(64, description="of each domain; 0: no evaluation at all")
-    batch_size: Positive = Field(64, description="images")
+    batch_size: Size = Field(64, description="images")
     sampler: Literal["ancestral", "ddim", "dpmpp-2m", "unipc"] = Field(
         "ddim", description="see cl_sr.diffusion"
     )
-    steps: Positive | None = Field(20, description="sampling steps; null: all T")
+    steps: Steps | None = Field(20, description="sampling steps; null: all T")
     eta: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="of ddim: 0 deterministic, 1 as ancestral"
     )
@@ -219,13 +227,36 @@ def read_preset(name: str) -> dict[str, Any]:
     return read_yaml(path)
 
 
+class _NoAliases(yaml.SafeLoader):
+    """YAML without aliases, a few bytes of which can stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not taken: write the value out")
+        return super().compose_node(parent, index)
+
+
+def parse_yaml(text: str) -> Any:
+    """Numbers, text, lists and mappings from YAML.
+
+    Raises:
+        ValueError: it is none, or nested too deeply.
+    """
+    try:
+        return yaml.load(text, _NoAliases)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A configuration file as a mapping."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is not YAML: {error}") from error
     if not isinstance(values, dict):
         raise InputError(f"{path} must hold keys and values, such as seed: 0")
@@ -241,7 +272,7 @@ def resolve(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConf
     try:
         merged = _copy(values)
     except RecursionError as error:
-        raise InputError("the configuration contains itself: remove the YAML anchor") from error
+        raise InputError("the configuration is nested too deeply, or contains itself") from error
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals or not key:
@@ -265,8 +296,8 @@ def arguments(items: Iterable[str]) -> dict[str, Any]:
         if not equals or not key.isidentifier() or key in ("path", "schedule"):
             raise InputError(f"{item!r} is not KEY=VALUE, such as num_head_channels=16")
         try:
-            found[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            found[key] = parse_yaml(value)
+        except ValueError as error:
             raise InputError(f"{item}: not a YAML value") from error
     return found
 
@@ -279,8 +310,8 @@ def _set(values: dict[str, Any], key: str, text: str) -> None:
     if key not in dict(keys()) and not key.startswith("data.folders."):
         raise InputError(f"unknown key {key!r}: {_nearest_key(key)}")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = parse_yaml(text)
+    except ValueError as error:
         raise InputError(f"{key}={text}: not a YAML value") from error
     *sections, last = key.split(".")
     for section in sections:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 
 from cl_sr.errors import InputError
+
+# The files of users that were imported.
+LOADED: set[str] = set()
 
 
 def shipped(package: str, folder: Path) -> list[ModuleType]:
@@ -36,9 +40,19 @@ def load_file(path: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up there
+    LOADED.add(str(file))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises becomes one line
+    except Exception as error:
         del sys.modules[name]
-        raise InputError(f"{path}: {type(error).__name__}: {error}") from error
+        raise InputError(blame(error) or f"{path}: {type(error).__name__}: {error}") from error
     return module
+
+
+def blame(error: BaseException) -> str:
+    """One line that names the place in a user's file where an error came from; empty if in none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = next((frame for frame in reversed(frames) if frame.filename in LOADED), None)
+    if place is None:
+        return ""
+    return f"{place.filename}, line {place.lineno}: {type(error).__name__}: {error}"

@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_sr.errors import InputError, nearest
-from cl_sr.plugins import shipped
+from cl_sr.plugins import load_file, shipped
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -131,14 +131,61 @@ def shipped_strategies() -> dict[str, type[Strategy]]:
 def find_strategy(text: str) -> Strategy:
     """A strategy from `name` or `name:option=value,option=value`.
 
+    A file may stand for the name: `./mine.py`, or `./mine.py:Mine` where it holds several.
+
     Raises:
         InputError: unknown name or option, or a value of the wrong type.
     """
-    name, _, options = text.partition(":")
+    name, options = _parts(text)
+    if name.split(":")[0].endswith(".py"):
+        return _with_options(_from_file(name), options)
     strategies = shipped_strategies()
     if name not in strategies:
-        raise InputError(f"unknown strategy {name!r}: {nearest(name, strategies)}")
+        raise InputError(
+            f"unknown strategy {name!r}: {nearest(name, strategies)} (or a file: ./mine.py:Mine)"
+        )
     return _with_options(strategies[name], options)
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """The name, or `file.py` or `file.py:Class`; and the options."""
+    file, suffix, rest = text.partition(".py")
+    if suffix and rest[:1] in ("", ":"):
+        match = re.match(r":([A-Za-z_]\w*)(?:$|:)", rest)
+        name = file + suffix + (f":{match[1]}" if match else "")
+        return name, text[len(name) + 1 :]
+    name, _, options = text.partition(":")
+    return name, options
+
+
+def _from_file(name: str) -> type[Strategy]:
+    """The strategy of a user's file: the class that is named, or the only one.
+
+    Raises:
+        InputError: no such file or class, one of several, or a name that is taken.
+    """
+    path, _, wanted = name.partition(":")
+    module = load_file(path)
+    found = {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, Strategy)
+        and value.__module__ == module.__name__
+    }
+    if wanted and wanted not in found:
+        raise InputError(f"{path}: no strategy {wanted!r} in it: {nearest(wanted, found)}")
+    if not wanted and len(found) != 1:
+        raise InputError(
+            f"{path} holds {len(found)} classes derived from cl_sr.strategies.Strategy "
+            f"({', '.join(found)}): name one as {path}:CLASS"
+        )
+    cls = found[wanted] if wanted else next(iter(found.values()))
+    if not is_dataclass(cls) or "__dataclass_fields__" not in vars(cls):
+        raise InputError(f"{path}: put @dataclass(frozen=True) before class {cls.__name__}")
+    if cls.title() in shipped_strategies():
+        raise InputError(f"{path}: {cls.title()!r} is a shipped strategy: name the class otherwise")
+    return cls
 
 
 def spell(strategy: Strategy, text: str) -> str:
@@ -146,7 +193,7 @@ def spell(strategy: Strategy, text: str) -> str:
 
     So relative paths are absolute, and the text repeats the run from any folder.
     """
-    name, _, options = text.partition(":")
+    name, options = _parts(text)
     given = [part.partition("=")[0] for part in _split(options)]
     shown = ",".join(f"{key}={getattr(strategy, key)}" for key in given)
     return f"{name}:{shown}" if shown else name

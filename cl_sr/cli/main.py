@@ -12,6 +12,7 @@ from cl_sr.errors import InputError
 
 COMMANDS = {
     "run": "Train over a stream and report what was forgotten.",
+    "runs": "List runs, how far they came, and what they found.",
     "zero-shot": "Super-resolve images without training, by DDNM with a prior.",
     "report": "Show the forgetting report of a run again.",
     "list": "List streams, strategies, presets and configuration keys.",

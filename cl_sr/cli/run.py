@@ -203,36 +203,42 @@ def _run(
         import warnings
 
         warnings.filterwarnings("ignore", module=r"(?!cl_sr)")
+        from cl_sr.plugins import blame
         from cl_sr.training.progress import ProgressLogger, tracker
         from cl_sr.training.run import execute, plan_run
         from cl_sr.training.run_folder import RunFolder
         from cl_sr.training.stopping import Stopped, StopRequest
 
-    plan = plan_run(config, tracker(messages))
-    _describe(plan, name, messages)
-    if dry_run:
-        click.echo(plan.config.to_yaml(), nl=False)
-        return
-    if resume and out is not None:
-        folder = RunFolder.open(out)
-    else:
-        folder = RunFolder.create(out or _default_folder(config), overwrite, plan.first_files())
-    progress = ProgressLogger(messages, sum(plan.iterations), len(plan.iterations))
     signum: int | None = None
     try:
+        plan = plan_run(config, tracker(messages))
+        _describe(plan, name, messages)
+        if dry_run:
+            click.echo(plan.config.to_yaml(), nl=False)
+            return
+        if resume and out is not None:
+            folder = RunFolder.open(out)
+        else:
+            out = out or _default_folder(config)
+            folder = RunFolder.create(out, overwrite, plan.first_files())
+        progress = ProgressLogger(messages, sum(plan.iterations), len(plan.iterations))
         with progress, StopRequest().listening() as stop:
             execute(plan, folder, loggers=[progress], stop=stop, resume=resume)
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        raise InputError(
-            f"the {plan.device} has too little memory for this run: lower train.batch_size or "
-            "eval.batch_size, or take a smaller preset"
-        ) from error
     except Stopped as error:
         signum = error.signum
     except KeyboardInterrupt:
         signum = signal.SIGINT
+    except InputError:
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise InputError(
+                "too little memory for this run: lower train.batch_size or eval.batch_size, or "
+                "take a smaller preset"
+            ) from error
+        if line := blame(error):
+            raise InputError(line) from error
+        raise
     present(folder, results)
     if signum is not None:
         messages.print(f"Stopped. Go on with it: cl-sr run --resume {folder.path}")

@@ -30,7 +30,7 @@ from cl_sr.evaluation.loggers import JSONLinesLogger, SampleRecorder
 from cl_sr.evaluation.matrix import BICUBIC, INIT, ForgettingMatrix
 from cl_sr.evaluation.metrics import ImageMetric, build_metrics, eight_bit
 from cl_sr.strategies import Strategy, find_strategy, spell
-from cl_sr.training.checkpoints import Checkpoints
+from cl_sr.training.checkpoints import Checkpoints, Saved
 from cl_sr.training.device import choose_device, use_bf16
 from cl_sr.training.environment import describe, manifest_digest
 from cl_sr.training.model import Model, describe_model
@@ -83,14 +83,17 @@ def plan_run(config: RunConfig, track: Callable[[str], Track] = lambda title: un
     device = choose_device(config.device)
     folders = find_folders(config, stream)
     curriculum = strategy.curriculum(stream.domain_names)
-    if len(set(curriculum)) < len(curriculum):
-        raise InputError(f"strategy {config.strategy} learns the same domains twice")
+    _check_curriculum(config.strategy, curriculum, stream)
     iterations = _iterations(config, stream, strategy, curriculum)
     seed_everything(config.seed)
     model = strategy.model(config)
     if config.init:
         config = describe_model(config, model)
+    if not isinstance(model, Model):
+        raise InputError(f"strategy {config.strategy}: model() must return a Model, not {model!r}")
     strategy.check(model.schedule.steps)
+    for number in range(len(curriculum)):
+        _check_window(config.strategy, strategy.window(number, model.schedule.steps), model)
     if config.eval.steps is not None and config.eval.steps > model.schedule.steps:
         raise InputError(
             f"eval.steps={config.eval.steps} is more than the {model.schedule.steps} of "
@@ -123,6 +126,29 @@ def plan_run(config: RunConfig, track: Callable[[str], Track] = lambda title: un
         metrics=metrics,
         model=model,
     )
+
+
+def _check_curriculum(name: str, curriculum: Any, stream: Stream) -> None:
+    known = set(stream.domain_names)
+    if not isinstance(curriculum, list) or not all(
+        isinstance(group, tuple) and group and known.issuperset(group) for group in curriculum
+    ):
+        raise InputError(
+            f"strategy {name}: curriculum() must return a list of tuples of domains "
+            f"({', '.join(known)}), not {curriculum!r}"
+        )
+    if len(set(curriculum)) < len(curriculum):
+        raise InputError(f"strategy {name} learns the same domains twice")
+
+
+def _check_window(name: str, window: Any, model: Model) -> None:
+    steps = model.schedule.steps
+    numbers = isinstance(window, tuple) and [type(n) for n in window] == [int, int]
+    if not numbers or not 0 <= window[0] < window[1] <= steps:
+        raise InputError(
+            f"strategy {name}: window() must return (start, stop) with 0 <= start < stop <= "
+            f"{steps}, not {window!r}"
+        )
 
 
 def find_folders(config: RunConfig, stream: Stream) -> dict[str, Path]:
@@ -162,7 +188,12 @@ def _iterations(
         )
     budget += budget[-1:] * (len(names) - len(budget))
     each = dict(zip(names, budget, strict=True))
-    return [strategy.budget(group, each) for group in curriculum]
+    budgets = [strategy.budget(group, each) for group in curriculum]
+    if not all(type(budget) is int and budget >= 0 for budget in budgets):
+        raise InputError(
+            f"strategy {config.strategy}: budget() must return whole numbers, not {budgets}"
+        )
+    return budgets
 
 
 def execute(
@@ -234,6 +265,8 @@ def _train(
         saved, damaged = checkpoints.newest()
         for problem in damaged:
             warnings.warn(f"left out a damaged checkpoint: {problem}", stacklevel=2)
+        if saved is not None:
+            _check_place(saved, plan)
         results.read(folder.cut_metrics(saved.values["metrics_lines"] if saved else 0))
     seed_everything(config.seed)
     # Image sizes never change within a run: let cuDNN look for its fastest kernels once.
@@ -279,6 +312,29 @@ def _train(
     if not plan.curriculum:
         template.evaluate()
         _write_results(folder, matrices, results, recorder, INIT)
+
+
+def _check_place(saved: Saved, plan: Plan) -> None:
+    """Refuse a checkpoint that no run of this plan can have written."""
+    values = saved.values
+    number, done = values["experience"], values["experience_iteration"]
+    budgets = [*plan.iterations, 0]
+    names = [INIT, *("+".join(names) for names in plan.curriculum)]
+    whole = 0 <= number < len(budgets) and 0 <= done <= budgets[number]
+    if not whole or values["iteration"] != sum(budgets[:number]) + done:
+        raise InputError(f"{saved.path} is not of this run: remove it to go on from another one")
+    place = {"train_iterations": values["iteration"], "train_exp_counter": number}
+    clock, lines = values.get("clock"), values.get("metrics_lines")
+    if (
+        not isinstance(clock, dict)
+        or not all(type(count) is int for count in clock.values())
+        or place.items() - clock.items()
+        or values.get("trained_on") not in (names[number], names[min(number + 1, len(names) - 1)])
+        or type(lines) is not int
+        or lines < 0
+        or values.get("lr_scale") not in [2.0**-n for n in range(MOST_RESTARTS + 1)]
+    ):
+        raise InputError(f"{saved.path} is damaged: remove it to go on from an earlier one")
 
 
 def _check_origin(folder: RunFolder, plan: Plan) -> None:

@@ -47,9 +47,11 @@ class RunFolder:
             if not overwrite:
                 raise InputError(f"{path} is not empty: choose another --out, or add --overwrite")
             try:
-                cls.open(path)
+                run = cls.open(path)
             except InputError as error:
                 raise InputError(f"{error}; --overwrite replaces runs only") from error
+            if run.locked:
+                raise InputError(f"another process is at work in {path}: choose another --out")
         elif path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file: choose another --out")
         parent = next(p for p in [path, *path.parents] if p.exists())
@@ -128,6 +130,8 @@ class RunFolder:
                 return False
         except InputError:
             return True
+        except OSError:  # a folder that may only be read: nobody can be writing to it from here
+            return False
 
     def cut_metrics(self, lines: int) -> list[dict[str, Any]]:
         """Keep the first lines of `metrics.jsonl` alone, and read them.

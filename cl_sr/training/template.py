@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from avalanche.core import BasePlugin
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from cl_sr.data.order import Passes, Seeded, derived_seed
 from cl_sr.data.pairs import unpack
 from cl_sr.data.resize import Kernel, downsample
 from cl_sr.diffusion import Denoiser, NoiseSchedule, Parametrization, sample
-from cl_sr.errors import Diverged
+from cl_sr.errors import Diverged, InputError
 from cl_sr.evaluation.matrix import INIT
 from cl_sr.strategies import Strategy
 from cl_sr.training.checkpoints import Checkpoints, Saved
@@ -142,6 +143,12 @@ class SR3Template(SupervisedTemplate):
         model = PackedSR3(net, schedule, parametrization, conditional).to(device)
         # Convolutions are faster with channels last, on a CPU and on tensor cores.
         model.to(memory_format=torch.channels_last)
+        found = self.strategy.plugins(self)
+        if not isinstance(found, list) or not all(isinstance(p, BasePlugin) for p in found):
+            raise InputError(
+                f"strategy {self.strategy.title()}: plugins() must return a list of Avalanche "
+                f"plugins, not {found!r}"
+            )
         super().__init__(
             model=model,
             optimizer=torch.optim.Adam(model.parameters(), lr=lr),
@@ -149,7 +156,7 @@ class SR3Template(SupervisedTemplate):
             train_mb_size=batch_size,
             eval_mb_size=eval_batch_size,
             device=device,
-            plugins=[*self.strategy.plugins(self), *plugins],
+            plugins=[*found, *plugins],
             evaluator=evaluator or EvaluationPlugin(loggers=[_Silent()]),
         )
 
@@ -199,7 +206,7 @@ class SR3Template(SupervisedTemplate):
         saved = self._resumed
         if saved is not None and saved.between:
             # Not before `train`: plugins may look at the first random weights there.
-            restore_between(self, saved.weights, saved.tensors, saved.values)
+            _put_back(restore_between, self, saved)
             self._resumed = None
         super()._before_training_exp(**kwargs)
         for group in self.optimizer.param_groups:
@@ -210,7 +217,7 @@ class SR3Template(SupervisedTemplate):
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
         saved, self._resumed = self._resumed, None
         if saved is not None:
-            restore(self, saved.weights, saved.tensors, saved.values)
+            _put_back(restore, self, saved)
             self._within = True
             self._evaluate_if_due()
         else:
@@ -343,6 +350,11 @@ class SR3Template(SupervisedTemplate):
                 low.to(self.device) / 127.5 - 1,
                 range(first, first + len(condition)),
             )
+            if getattr(self.mb_output, "shape", None) != condition.shape:
+                raise InputError(
+                    f"strategy {self.strategy.title()}: restore() must return images of shape "
+                    f"{tuple(condition.shape)}"
+                )
             first += len(condition)
             self._after_eval_forward(**kwargs)
             self._after_eval_iteration(**kwargs)
@@ -351,6 +363,21 @@ class SR3Template(SupervisedTemplate):
         if not self.bf16:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def _put_back(restore: Callable[..., None], template: SR3Template, saved: Saved) -> None:
+    """Restore a checkpoint that may hold anything.
+
+    Raises:
+        InputError: it is not of such a template.
+    """
+    try:
+        restore(template, saved.weights, saved.tensors, saved.values)
+    except (KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
+        raise InputError(
+            f"{saved.path} is damaged or of another model ({type(error).__name__}: {error}): "
+            "remove it to go on from an earlier one"
+        ) from error
 
 
 class _Shortened:

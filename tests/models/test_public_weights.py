@@ -293,8 +293,8 @@ def test_keys_that_do_not_fit_are_listed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["time_embed.0.weight", "input_blocks.0.0.weight",
                                  "input_blocks.3.1.qkv.weight",
-                                 "output_blocks.1.2.conv.weight",
-                                 "input_blocks.1.0.emb_layers.1.weight", "out.0.weight"])  # fmt: skip
+                                 "output_blocks.1.2.conv.weight", "out.0.weight",
+                                 "input_blocks.1.0.emb_layers.1.weight"])  # fmt: skip
 @pytest.mark.parametrize("change", ["missing", "misshapen"])
 def test_one_bad_key_of_a_guided_net_is_named_alone(tmp_path: Path, key: str, change: str) -> None:
     net = GuidedUNet(

@@ -1,0 +1,61 @@
+"""`cl-sr runs`: what has been run, how far it came, and what it found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cl_sr.errors import InputError
+
+
+@click.command("runs")
+@click.argument("folder", default="runs", type=click.Path(path_type=Path))
+def command(folder: Path) -> None:
+    """List the runs below FOLDER (default: runs) with their state and headline numbers."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not folder.is_dir():
+        raise InputError(f"no folder {folder}: `cl-sr run` makes one, or name another")
+    found = sorted(folder.glob("**/status.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise InputError(f"no runs below {folder}")
+    table = Table("run", "stream, strategy", "state", "PSNR of each domain (dB)")
+    for status in found:
+        # Text, as names may hold square brackets, which are not meant as markup.
+        table.add_row(*(Text(cell) for cell in _row(status.parent, folder)))
+    console = Console()
+    console.print(table)
+
+
+def _row(path: Path, base: Path) -> list[str]:
+    import yaml
+
+    from cl_sr.training.run_folder import RunFolder
+
+    name = str(path.relative_to(base)) if path != base else path.name
+    folder = RunFolder(path)
+    try:
+        config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+        status: dict[str, Any] = folder.read_json("status.json")
+        what = f"{config['stream']}, {config['strategy']}, seed {config['seed']}"
+        latest = {record["domain"]: record["psnr"] for record in folder.metrics()}
+        numbers = ", ".join(f"{domain} {value:.2f}" for domain, value in latest.items())
+        return [name, what, _state(folder, status), numbers or "-"]
+    except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return [name, "-", f"damaged: {type(error).__name__}: {error}", "-"]
+
+
+def _state(folder: Any, status: dict[str, Any]) -> str:
+    """A run that says it is running, but that no process holds, was killed."""
+    state, place = status["state"], f"{status['iteration']} of {status['of']}"
+    if state == "finished":
+        return f"finished, {status['of']} iterations"
+    if state == "failed":
+        return f"failed at {place}: {status.get('reason', 'no reason given')}"
+    if folder.locked:
+        return f"running, {place}"
+    return f"interrupted at {place}"

@@ -1,0 +1,176 @@
+"""`cl-sr runs`, `cl-sr run --resume`: going on, and seeing what there is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cl_sr.cli.main import main
+from cl_sr.training.run_folder import RunFolder
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CL_SR_DATA", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: object) -> Result:
+        return CliRunner().invoke(main, [str(a) for a in arguments], prog_name="cl-sr")
+
+    return call
+
+
+def set_status(folder: str, **values: object) -> None:
+    file = Path(folder) / "status.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def test_auto_starts_once_and_then_goes_on(cli: Cli, tiny: list[str]) -> None:
+    command = ["run", *tiny, "--resume", "auto"]
+    assert cli(*command).exit_code == 0
+    assert [p.name for p in Path("runs").iterdir()] == ["celeba-anime-finetune-seed0"]
+    # As a cluster leaves it: killed, its status saying that it runs.
+    set_status("runs/celeba-anime-finetune-seed0", state="running", iteration=4)
+    before = Path("runs/celeba-anime-finetune-seed0/metrics.jsonl").read_bytes()
+    assert "interrupted at 4 of 7" in cli("runs").output
+    assert cli(*command).exit_code == 0
+    assert len(list(Path("runs").iterdir())) == 1
+    assert Path("runs/celeba-anime-finetune-seed0/metrics.jsonl").read_bytes() == before
+    # Another configuration is another run.
+    set_status("runs/celeba-anime-finetune-seed0", state="interrupted")
+    assert cli(*command, "train.lr=0.5e-3", "--seed", 1).exit_code == 0
+    assert len(list(Path("runs").iterdir())) == 2
+
+
+def test_auto_with_out_is_the_same_command_again_and_again(cli: Cli, tiny: list[str]) -> None:
+    command = ["run", *tiny, "--resume", "auto", "--out", "mine"]
+    assert cli(*command).exit_code == 0
+    again = cli(*command)
+    assert again.exit_code == 0
+    assert "is finished" in again.stderr
+    other = cli(*command, "train.batch_size=3")
+    assert other.exit_code == 2
+    assert "another configuration" in other.stderr
+
+
+def test_a_run_by_name_goes_on_with_its_own_configuration(cli: Cli, tiny: list[str]) -> None:
+    assert (
+        cli("run", *tiny, "--out", "mine", "--strategy", "timestep-window:stop=500").exit_code == 0
+    )
+    set_status("mine", state="interrupted")
+    result = cli("run", "--resume", "mine")
+    assert result.exit_code == 0
+    assert "timestep-window:stop=500" in result.output
+    for more in (["--seed", 1], ["train.lr=1e-3"], ["--out", "x"]):
+        refused = cli("run", "--resume", "mine", *more)
+        assert refused.exit_code == 2
+        assert "leave out the rest" in refused.stderr
+    assert cli("run", "--resume", "nowhere").exit_code == 2
+    assert cli("run", "--resume", "auto", "--overwrite").exit_code == 2
+
+
+def test_a_run_in_the_hands_of_another_process_is_left_alone(cli: Cli, tiny: list[str]) -> None:
+    assert cli("run", *tiny, "--out", "mine").exit_code == 0
+    set_status("mine", state="running", iteration=3)
+    with RunFolder(Path("mine")).lock():
+        assert "running, 3 of 7" in cli("runs", ".").output
+        result = cli("run", "--resume", "mine")
+        assert result.exit_code == 2
+        assert "another process is at work" in result.stderr
+        assert cli("run", *tiny, "--out", "mine", "--overwrite").exit_code == 2
+    assert Path("mine/metrics.jsonl").exists()
+
+
+def test_the_list_of_runs(cli: Cli, tiny: list[str]) -> None:
+    assert cli("runs").exit_code == 2
+    assert cli("run", *tiny).exit_code == 0
+    assert cli("run", *tiny, "--out", "runs/[b]", "train.lr=1e20", "train.clip=0").exit_code == 2
+    (Path("runs") / "broken").mkdir()
+    (Path("runs") / "broken" / "status.json").write_text("{}")
+    output = cli("runs").output
+    assert "finished, 7 iterations" in output
+    assert "failed at" in output
+    assert "diverged" in output
+    assert "[b]" in output
+    assert "damaged" in output
+    assert "celeba " in output
+
+
+PLUGINS = {
+    "raises.py": ("window", "raise RuntimeError('no idea')", "RuntimeError: no idea", "line 9"),
+    "wrong.py": ("window", "return 'all'", "window() must return (start, stop)", "'all'"),
+    "empty.py": ("window", "return (5, 5)", "0 <= start < stop", "(5, 5)"),
+    "plug.py": ("plugins", "return [3]", "must return a list of Avalanche plugins", "[3]"),
+    "plan.py": ("curriculum", "return [('cats',)]", "list of tuples of domains", "cats"),
+    "budget.py": ("budget", "return 1.5", "budget() must return whole numbers", "1.5"),
+    "restore.py": (
+        "restore",
+        "return 1",
+        "restore() must return images of shape",
+        "(3, 3, 16, 16)",
+    ),
+    "late.py": ("restore", "return 1 / 0", "ZeroDivisionError", "late.py, line 9"),
+    "model.py": ("model", "return None", "model() must return a Model", "None"),
+}
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_a_strategy_of_ones_own_that_fails_is_one_line(
+    cli: Cli, tiny: list[str], name: str
+) -> None:
+    hook, body, *messages = PLUGINS[name]
+    Path(name).write_text(
+        "from dataclasses import dataclass\n"
+        "from cl_sr.strategies import Strategy\n\n\n"
+        "@dataclass(frozen=True)\n"
+        "class Mine(Strategy):\n"
+        "    '''Mine.'''\n"
+        f"    def {hook}(self, *arguments):\n"
+        f"        {body}\n"
+    )
+    result = cli("run", *tiny, "--strategy", f"./{name}")
+    assert result.exit_code == 2, result.output
+    for message in messages:
+        assert message in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.output
+
+
+def test_a_strategy_of_ones_own(cli: Cli, tiny: list[str]) -> None:
+    Path("mine.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from cl_sr.strategies import Strategy\n"
+        "from cl_sr.strategies.base import option\n\n\n"
+        "@dataclass(frozen=True)\n"
+        "class First(Strategy):\n"
+        "    '''One.'''\n\n"
+        "@dataclass(frozen=True)\n"
+        "class Second(Strategy):\n"
+        "    '''Two.'''\n"
+        "    stop: int = option(100, 'where')\n"
+        "    def window(self, experience, steps):\n"
+        "        return 0, self.stop\n"
+    )
+    assert cli("run", *tiny, "--strategy", "./mine.py:Second:stop=50", "--out", "a").exit_code == 0
+    for text, message in (
+        ("./mine.py", "name one as"),
+        ("./mine.py:Third", "no strategy 'Third'"),
+        ("./mine.py:Second:stp=1", "did you mean 'stop'"),
+        ("./absent.py", "no file"),
+    ):
+        result = cli("run", *tiny, "--strategy", text)
+        assert result.exit_code == 2
+        assert message in result.stderr
+    Path("shadow.py").write_text(
+        "from dataclasses import dataclass\nfrom cl_sr.strategies import Strategy\n"
+        "@dataclass(frozen=True)\nclass Joint(Strategy):\n    '''Mine.'''\n"
+    )
+    result = cli("run", *tiny, "--strategy", "./shadow.py")
+    assert result.exit_code == 2
+    assert "'joint' is a shipped strategy" in result.stderr
