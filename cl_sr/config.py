@@ -176,7 +176,7 @@ class CheckpointConfig(Section):
     """What a run can be resumed from; those after each experience are always kept."""
 
     every: Count = Field(0, description="iterations between two; 0: not by iterations")
-    minutes: NonNegative = Field(10.0, description="between two; 0: not by time")
+    minutes: NonNegative = Field(15.0, description="between two; 0: not by time")
     keep: Count = Field(2, description="newest ones within experiences that stay; 0: all")
 
 

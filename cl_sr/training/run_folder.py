@@ -71,6 +71,10 @@ class RunFolder:
         """
         cls.check_free(path, overwrite)
         try:
+            if path.is_dir() and not any(path.iterdir()):  # maybe a mount, or where we stand
+                for name, text in (files or {}).items():
+                    write_text(path / name, text)
+                return cls(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole_folder(path) as partial:
                 for name, text in (files or {}).items():

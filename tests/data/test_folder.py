@@ -2,7 +2,10 @@
 
 import io
 import os
+import struct
+import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from cl_sr.data.domains import CELEBA
 from cl_sr.data.folder import digest, find_images, fit, read_all, read_rgb
+from cl_sr.data.prepare import load_domain, manifest
+from cl_sr.files import write_text
 
 COLOURS = np.zeros((4, 6, 3), dtype=np.uint8)
 COLOURS[:, :3] = (250, 20, 40)
@@ -74,6 +80,30 @@ def test_broken_files_are_set_aside_with_a_reason(tmp_path: Path) -> None:
         "one-pixel.png",
     }
     assert all(u.reason and "\n" not in u.reason for u in unreadable)
+
+
+def test_decompression_bombs_are_set_aside_unopened(tmp_path: Path) -> None:
+    """A few bytes that say that they are 50,000 x 50,000 pixels."""
+    whole = b"\x89PNG\r\n\x1a\n"
+    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    for chunk in (b"IHDR" + header, b"IDAT" + zlib.compress(b"\0"), b"IEND"):
+        whole += struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "bomb.png").write_bytes(whole)
+    images, unreadable = read_all(find_images(tmp_path), 2, lambda pixels: pixels)
+    assert images == []
+    assert "decompression bomb" in unreadable[0].reason
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are Unicode elsewhere")
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    for number, name in enumerate([b"\xff\xfe.png", b"a\nb.png", b"x.png", b"[b].png"]):
+        pixels = np.full((16, 16, 3), number * 50, dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / os.fsdecode(name))
+    data = load_domain(CELEBA, tmp_path, size=16, scale=4, standin_images=8, split_seed=0)
+    assert len(data.train) + len(data.test_files) == 4
+    listing = manifest([data], {"celeba": tmp_path})
+    write_text(tmp_path / "manifest.csv", listing)
+    assert b"\xff\xfe.png" in (tmp_path / "manifest.csv").read_bytes()
 
 
 def test_images_are_found_below_any_folder_by_any_suffix(tmp_path: Path) -> None:
