@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -13,6 +14,8 @@ import click
 from cl_sr.cli.report import present
 from cl_sr.data.domains import DOMAIN_NAME
 from cl_sr.errors import InputError, out_of_memory
+
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
 
 
 @click.command()
@@ -238,6 +241,11 @@ def _run(
             ) from error
         if line := blame(error):
             raise InputError(line) from error
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:
+            raise InputError(
+                f"cannot write to {out}: {error.strerror}; make room or restore the permission, "
+                "then go on with --resume"
+            ) from error
         raise
     present(folder, results)
     if signum is not None:

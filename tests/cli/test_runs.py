@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -101,6 +102,28 @@ def test_the_list_of_runs(cli: Cli, tiny: list[str]) -> None:
     assert "[b]" in output
     assert "damaged" in output
     assert "celeba " in output
+
+
+def test_a_disk_that_is_full_is_one_line(
+    cli: Cli, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, lines = RunFolder.append_metrics, []
+
+    def full(self: RunFolder, line: str) -> None:
+        lines.append(line)
+        if len(lines) == 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(self, line)
+
+    command = ["run", *tiny, "checkpoint.every=1"]
+    assert cli(*command, "--out", "whole").exit_code == 0
+    monkeypatch.setattr(RunFolder, "append_metrics", full)
+    result = cli(*command, "--out", "cut")
+    assert result.exit_code == 2
+    assert "cannot write to cut: No space left on device" in result.stderr.splitlines()[-1]
+    assert cli("run", "--resume", "cut").exit_code == 0
+    one, two = (Path(name, "metrics.jsonl").read_bytes() for name in ("whole", "cut"))
+    assert one == two
 
 
 PLUGINS = {
