@@ -31,7 +31,7 @@ class Diverged(InputError):
         self.iteration = iteration
 
 
-def out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: BaseException) -> bool:
     """Whether a device or the machine had too little memory; each says so in its own way."""
     names = {kind.__name__ for kind in type(error).__mro__}
     return bool(names & {"OutOfMemoryError", "MemoryError"}) or "can't allocate memory" in str(

@@ -13,8 +13,12 @@ def write_text(target: Path, text: str) -> None:
     """Replace a text file in one step."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)  # it might be a link to something of value
     # Paths in a manifest may hold bytes that are not UTF-8.
-    partial.write_text(text, encoding="utf-8", errors="surrogateescape")
+    with partial.open("x", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(partial, target)
 
 

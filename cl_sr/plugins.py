@@ -31,8 +31,12 @@ def load_file(path: str) -> ModuleType:
     Raises:
         InputError: there is no such file, or it cannot be imported.
     """
-    file = Path(path).expanduser().resolve()
-    if not file.is_file():
+    try:
+        file = Path(path).expanduser().resolve()
+        found = file.is_file()
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have
+        found = False
+    if not found:
         raise InputError(f"no file {path}")
     name = f"cl_sr_user_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
@@ -43,16 +47,21 @@ def load_file(path: str) -> ModuleType:
     LOADED.add(str(file))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise InputError(blame(error) or f"{path}: {type(error).__name__}: {error}") from error
     return module
 
 
 def blame(error: BaseException) -> str:
-    """One line that names the place in a user's file where an error came from; empty if in none."""
+    """One line that names the place in a user's file where an error came from.
+
+    Where an error rises in our code, a user's file may have given it the wrong thing: then the line
+    names the file. Empty where no user's file is loaded.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     place = next((frame for frame in reversed(frames) if frame.filename in LOADED), None)
     if place is None:
-        return ""
+        files = " and ".join(sorted(LOADED))
+        return files and f"{type(error).__name__}: {error}; look at what {files} returns and takes"
     return f"{place.filename}, line {place.lineno}: {type(error).__name__}: {error}"

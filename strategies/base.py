@@ -18,6 +18,7 @@ strategy object describes a run, and many runs may share it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -196,6 +197,8 @@ def spell(strategy: Strategy, text: str) -> str:
     name, options = _parts(text)
     given = [part.partition("=")[0] for part in _split(options)]
     shown = ",".join(f"{key}={getattr(strategy, key)}" for key in given)
+    file, colon, wanted = name.partition(".py")
+    name = os.path.abspath(os.path.expanduser(file)) + colon + wanted if colon else name
     return f"{name}:{shown}" if shown else name
 
 

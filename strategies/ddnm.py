@@ -41,8 +41,8 @@ class Ddnm(Strategy):
     def check(self, steps: int) -> None:
         from cl_sr.zero_shot.ddnm import travel_times
 
-        if self.iterations < 0 or not 0 <= self.eta <= 1:
-            raise InputError("strategy ddnm: iterations must not be negative, and eta in [0, 1]")
+        if not 0 <= self.eta <= 1:
+            raise InputError(f"strategy ddnm: eta={self.eta} must be in [0, 1]")
         try:
             travel_times(steps, self.steps, self.travel_length, self.travel_repeat)
         except ValueError as error:
@@ -70,6 +70,8 @@ class Ddnm(Strategy):
         return [] if self.prior else [(domains[0],)]
 
     def budget(self, domains: Sequence[str], iterations: Mapping[str, int]) -> int:
+        if self.iterations < 0:
+            raise InputError(f"strategy ddnm: iterations={self.iterations} must not be negative")
         return self.iterations or super().budget(domains, iterations)
 
     def sampler(self, evaluation: EvalConfig) -> tuple[str, int | None]:

@@ -127,7 +127,7 @@ words = st.sampled_from(
     ["run", "report", "list", "runs", "zero-shot", "--stream", "--preset", "--config", "--data",
      "--strategy", "--init", "--seed", "--device", "--out", "--overwrite", "--resume", "auto", "-i",
      "--prior", "--scale", "-o", "--steps", "celeba-anime", "demo", "finetune", "ddnm:prior=x",
-     "timestep-window:stop=0", "./x.py", "train.lr=nan", "eval.images=-1", ".", "..", "/", "-",
+     "timestep-window:stop=0", "./x.py", "train.lr=nan", "eval.images=-1", ".", "..", "-",
      "--", "keys", "strategies", "cpu", "3", "-1", "1e9", "[b]", "data.folders.x=y", "=", "a=b=c"],
 )  # fmt: skip
 

@@ -160,24 +160,22 @@ def _unfinished(config: Any, out: Path | None) -> Path | None:
 
 
 def _alike(folder: Any, config: Any) -> bool:
-    """Whether a run has this configuration."""
+    """Whether a run has this configuration. Nothing that its config.yaml names is imported."""
     from cl_sr import config as configuration
+    from cl_sr.strategies import find_strategy, spell
 
     try:
         values = configuration.read_yaml(folder.path / "config.yaml")
-        return _comparable(configuration.resolve(values)) == _comparable(config)
+        theirs = configuration.resolve(values).model_dump()
     except InputError:
         return False
-
-
-def _comparable(config: Any) -> dict[str, Any]:
-    """A configuration without what a run itself puts into its config.yaml."""
-    from cl_sr.strategies import find_strategy, spell
-
-    values: dict[str, Any] = config.model_dump()
-    if config.init:  # the weights bring these
-        del values["model"], values["diffusion"]
-    return values | {"strategy": spell(find_strategy(config.strategy), config.strategy)}
+    ours = config.model_dump()
+    ours["strategy"] = spell(find_strategy(config.strategy), config.strategy)
+    if config.init:  # the weights bring the rest
+        for values in (ours, theirs):
+            values["model"] = values["model"]["dropout"]
+            values["diffusion"] = values["diffusion"]["loss"]
+    return bool(ours == theirs)
 
 
 def _resume(path: Path, dry_run: bool) -> None:
@@ -213,6 +211,7 @@ def _run(
         from cl_sr.training.stopping import Stopped, StopRequest
 
     signum: int | None = None
+    folder: RunFolder | None = None
     try:
         plan = plan_run(config, tracker(messages))
         _describe(plan, name, messages)
@@ -233,20 +232,22 @@ def _run(
         signum = signal.SIGINT
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if out_of_memory(error):
             raise InputError(
                 "too little memory for this run: lower train.batch_size or eval.batch_size, or "
                 "take a smaller preset"
             ) from error
-        if line := blame(error):
-            raise InputError(line) from error
         if isinstance(error, OSError) and error.errno in UNWRITABLE:
             raise InputError(
                 f"cannot write to {out}: {error.strerror}; make room or restore the permission, "
                 "then go on with --resume"
             ) from error
+        if line := blame(error):
+            raise InputError(line) from error
         raise
+    if folder is None:  # stopped before there was anything
+        raise SystemExit(128 + (signum or 0))
     present(folder, results)
     if signum is not None:
         messages.print(f"Stopped. Go on with it: cl-sr run --resume {folder.path}")

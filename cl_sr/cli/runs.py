@@ -13,39 +13,43 @@ from cl_sr.errors import InputError
 @click.command("runs")
 @click.argument("folder", default="runs", type=click.Path(path_type=Path))
 def command(folder: Path) -> None:
-    """List the runs below FOLDER (default: runs) with their state and headline numbers."""
+    """List the runs in FOLDER (default: runs), at most two folders down, and what they found."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     if not folder.is_dir():
         raise InputError(f"no folder {folder}: `cl-sr run` makes one, or name another")
-    found = sorted(folder.glob("**/status.json"), key=lambda path: path.stat().st_mtime)
+    # Not all the way down: a folder may hold anything beside runs.
+    files = [file for depth in ("", "*/", "*/*/") for file in folder.glob(f"{depth}status.json")]
+    found = sorted(filter(Path.is_file, files), key=lambda path: path.stat().st_mtime)
     if not found:
         raise InputError(f"no runs below {folder}")
     table = Table("run", "stream, strategy", "state", "PSNR of each domain (dB)")
     for status in found:
         # Text, as names may hold square brackets, which are not meant as markup.
-        table.add_row(*(Text(cell) for cell in _row(status.parent, folder)))
+        cells = _row(status.parent, folder)
+        table.add_row(*(Text(cell.encode("utf-8", "replace").decode()) for cell in cells))
     console = Console()
     console.print(table)
 
 
 def _row(path: Path, base: Path) -> list[str]:
-    import yaml
-
+    from cl_sr.config import read_yaml
     from cl_sr.training.run_folder import RunFolder
 
     name = str(path.relative_to(base)) if path != base else path.name
     folder = RunFolder(path)
     try:
-        config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+        config = read_yaml(path / "config.yaml")
         status: dict[str, Any] = folder.read_json("status.json")
         what = f"{config['stream']}, {config['strategy']}, seed {config['seed']}"
         latest = {record["domain"]: record["psnr"] for record in folder.metrics()}
         numbers = ", ".join(f"{domain} {value:.2f}" for domain, value in latest.items())
+        if status["state"] == "failed":
+            numbers = ""  # no result
         return [name, what, _state(folder, status), numbers or "-"]
-    except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return [name, "-", f"damaged: {type(error).__name__}: {error}", "-"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,7 +23,8 @@ class JSONLinesLogger(BaseLogger):
 
     Attributes:
         latest: the last record by `trained_on` and domain.
-        settled: the lines written, without those of an evaluation that is going on.
+        settled: how many `lines` there are without those of an evaluation that is going on.
+        lines: all that were written.
     """
 
     def __init__(
@@ -34,16 +35,28 @@ class JSONLinesLogger(BaseLogger):
         self.constants = constants
         self.latest: dict[str, dict[str, dict[str, Any]]] = {}
         self.settled = 0
-        self._written = 0
+        self.lines: list[str] = []
 
-    def read(self, records: Sequence[dict[str, Any]]) -> None:
-        """Go on after the records of an earlier process."""
-        for record in records:
+    def read(self, lines: Sequence[str], names: Collection[str]) -> None:
+        """Go on after the lines of an earlier process.
+
+        Args:
+            lines: as they were written.
+            names: of the metrics that each must have.
+
+        Raises:
+            ValueError, TypeError, KeyError: they are none of this run.
+        """
+        for line in lines:
+            record = json.loads(line)
+            if not all(math.isfinite(record[name]) for name in names):
+                raise ValueError(f"no finite numbers in {line}")
             self.latest.setdefault(record["trained_on"], {})[record["domain"]] = record
-        self.settled = self._written = len(records)
+        self.lines = list(lines)
+        self.settled = len(self.lines)
 
     def after_eval(self, strategy: Any, metric_values: list[Any]) -> None:
-        self.settled = self._written
+        self.settled = len(self.lines)
 
     def after_eval_exp(self, strategy: Any, metric_values: list[Any]) -> None:
         (domain,) = strategy.experience.domains
@@ -62,7 +75,7 @@ class JSONLinesLogger(BaseLogger):
             raise Diverged(clock.train_iterations, f"the metrics of {domain} are not finite")
         self.latest.setdefault(strategy.trained_on, {})[domain] = record
         self.write(json.dumps(record))
-        self._written += 1
+        self.lines.append(json.dumps(record))
 
 
 class SampleRecorder(BaseLogger):

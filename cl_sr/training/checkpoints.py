@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -110,20 +111,24 @@ class Checkpoints:
     def _write(
         self, path: Path, template: SR3Template, tensors: state.Tensors, values: state.Values
     ) -> None:
-        values["metrics_lines"] = self.results.settled
+        values["metrics"] = self.results.lines[: self.results.settled]
         scale = template.scale if template.model.conditional else None
         net: Any = template.inference_net
         model = template.model
         try:
             with whole_folder(path) as partial:
                 write_sr3(partial, net, model.parametrization, model.schedule, scale)
+                # Cloned, as two names may stand for one tensor.
                 save_file(
-                    {name: t.detach().cpu().contiguous() for name, t in tensors.items()},
+                    {name: t.detach().clone().cpu().contiguous() for name, t in tensors.items()},
                     partial / TENSORS,
                 )
                 (partial / VALUES).write_text(json.dumps(values), encoding="utf-8")
-        # safetensors has an error of its own for a full disk.
-        except Exception as error:
+        except (TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise InputError(
+                f"the state of a plugin is not flat, of tensors and JSON values: {error}"
+            ) from error
+        except (OSError, SafetensorError) as error:
             raise InputError(
                 f"cannot write the checkpoint {path}: {error}; the last good one stays: make room, "
                 "then take the run up with --resume"
@@ -135,9 +140,13 @@ class Checkpoints:
         found, damaged = [], []
         for path in self.folder.glob("*/" + VALUES):
             try:
+                if path.is_symlink() or path.parent.is_symlink():
+                    raise InputError("it is a link")
                 values = read_json(path)
                 place = values["experience"], values["experience_iteration"], values["iteration"]
-                if values["format"] != state.FORMAT or not all(type(n) is int for n in place):
+                if not all(type(n) is int for n in (values["format"], *place)) or (
+                    values["format"] != state.FORMAT
+                ):
                     raise InputError(f"{path} is not of this version of cl-sr")
                 found.append((place, path.parent, values))
             except (InputError, KeyError) as error:

@@ -76,6 +76,10 @@ def read_model(config: RunConfig) -> Model:
     """
     assert config.init is not None
     path, size = Path(config.init), config.data.size
+    try:
+        path.exists()
+    except (OSError, ValueError) as error:
+        raise InputError(f"--init {config.init[:100]}: {error}") from error
     unknown: dict[str, Any] = {"dropout": config.model.dropout}
     if path.is_file() and path.name != "model.safetensors":
         unknown["norm_groups"] = config.model.norm_groups

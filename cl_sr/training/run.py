@@ -15,7 +15,7 @@ import torch
 from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cl_sr.benchmarks import Stream, find_stream
@@ -24,6 +24,7 @@ from cl_sr.data.folder import Track, untracked
 from cl_sr.data.pairs import TestPairs, unpack
 from cl_sr.data.prepare import DomainData, load_domain, manifest
 from cl_sr.data.resize import downsample
+from cl_sr.diffusion import NoiseSchedule
 from cl_sr.errors import Diverged, InputError, nearest
 from cl_sr.evaluation.avalanche_metrics import DomainQuality
 from cl_sr.evaluation.loggers import JSONLinesLogger, SampleRecorder
@@ -89,8 +90,11 @@ def plan_run(config: RunConfig, track: Callable[[str], Track] = lambda title: un
     model = strategy.model(config)
     if config.init:
         config = describe_model(config, model)
-    if not isinstance(model, Model):
+    if not isinstance(model, Model) or not (
+        isinstance(model.net, nn.Module) and isinstance(model.schedule, NoiseSchedule)
+    ):
         raise InputError(f"strategy {config.strategy}: model() must return a Model, not {model!r}")
+    _check_sampler(config.strategy, strategy.sampler(config.eval))
     strategy.check(model.schedule.steps)
     for number in range(len(curriculum)):
         _check_window(config.strategy, strategy.window(number, model.schedule.steps), model)
@@ -131,7 +135,11 @@ def plan_run(config: RunConfig, track: Callable[[str], Track] = lambda title: un
 def _check_curriculum(name: str, curriculum: Any, stream: Stream) -> None:
     known = set(stream.domain_names)
     if not isinstance(curriculum, list) or not all(
-        isinstance(group, tuple) and group and known.issuperset(group) for group in curriculum
+        isinstance(group, tuple)
+        and group
+        and all(isinstance(name, str) and name in known for name in group)
+        and len(set(group)) == len(group)
+        for group in curriculum
     ):
         raise InputError(
             f"strategy {name}: curriculum() must return a list of tuples of domains "
@@ -139,6 +147,14 @@ def _check_curriculum(name: str, curriculum: Any, stream: Stream) -> None:
         )
     if len(set(curriculum)) < len(curriculum):
         raise InputError(f"strategy {name} learns the same domains twice")
+
+
+def _check_sampler(name: str, sampler: Any) -> None:
+    kinds = [type(part) for part in sampler] if isinstance(sampler, tuple) else []
+    if kinds not in ([str, int], [str, type(None)]):
+        raise InputError(
+            f"strategy {name}: sampler() must return a name and a number of steps, not {sampler!r}"
+        )
 
 
 def _check_window(name: str, window: Any, model: Model) -> None:
@@ -221,20 +237,23 @@ def execute(
         KeyboardInterrupt: it was asked to stop; `Stopped` if the state has been saved.
     """
     config = plan.config
+    folder.check_links()
     with folder.lock(), Status(folder, sum(plan.iterations)) as status:
         if resume and (folder.path / "env.json").is_file():
             _check_origin(folder, plan)
         else:
             _write_origin(folder, plan)
-        scale, restarts = 1.0, MOST_RESTARTS if config.train.on_divergence == "restart" else 0
+        scale = 1.0
         while True:
             try:
                 _train(plan, folder, status, plugins, loggers, stop, resume, scale)
                 return folder
             except Diverged:
-                if not restarts:
+                # The rate may have been lowered by an earlier process, too.
+                scale = (status.template.lr_scale if status.template else 1.0) / 2
+                if config.train.on_divergence == "stop" or scale < 2.0**-MOST_RESTARTS:
                     raise
-                scale, restarts, resume = scale / 2, restarts - 1, True
+                resume = True
                 seed_everything(config.seed)
                 plan = replace(plan, model=plan.strategy.model(config))
 
@@ -265,9 +284,23 @@ def _train(
         saved, damaged = checkpoints.newest()
         for problem in damaged:
             warnings.warn(f"left out a damaged checkpoint: {problem}", stacklevel=2)
+        lines: list[str] = []
         if saved is not None:
             _check_place(saved, plan)
-        results.read(folder.cut_metrics(saved.values["metrics_lines"] if saved else 0))
+            lines = saved.values["metrics"]
+            try:
+                results.read(lines, [metric.name for metric in plan.metrics])
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
+                raise InputError(
+                    f"{saved.path} is damaged ({error}): remove it to go on from an earlier one"
+                ) from error
+            if unsaved := saved.values.get("without_state"):
+                warnings.warn(
+                    f"the plugins {unsaved} have no state_dict: if they remember anything, the run "
+                    "will not end as it would have without the stop",
+                    stacklevel=2,
+                )
+        folder.write("metrics.jsonl", "".join(f"{line}\n" for line in lines))
     seed_everything(config.seed)
     # Image sizes never change within a run: let cuDNN look for its fastest kernels once.
     torch.backends.cudnn.benchmark = True
@@ -324,14 +357,14 @@ def _check_place(saved: Saved, plan: Plan) -> None:
     if not whole or values["iteration"] != sum(budgets[:number]) + done:
         raise InputError(f"{saved.path} is not of this run: remove it to go on from another one")
     place = {"train_iterations": values["iteration"], "train_exp_counter": number}
-    clock, lines = values.get("clock"), values.get("metrics_lines")
+    clock, lines = values.get("clock"), values.get("metrics")
     if (
         not isinstance(clock, dict)
-        or not all(type(count) is int for count in clock.values())
+        or not all(type(count) is int and count >= 0 for count in clock.values())
         or place.items() - clock.items()
         or values.get("trained_on") not in (names[number], names[min(number + 1, len(names) - 1)])
-        or type(lines) is not int
-        or lines < 0
+        or not isinstance(lines, list)
+        or not all(isinstance(line, str) and line.isprintable() for line in lines)
         or values.get("lr_scale") not in [2.0**-n for n in range(MOST_RESTARTS + 1)]
     ):
         raise InputError(f"{saved.path} is damaged: remove it to go on from an earlier one")
@@ -340,7 +373,9 @@ def _check_place(saved: Saved, plan: Plan) -> None:
 def _check_origin(folder: RunFolder, plan: Plan) -> None:
     """Refuse to go on with other images than those that the run began with."""
     listing = manifest(list(plan.data.values()), plan.folders)
-    if folder.read_json("env.json").get("manifest_sha256") != manifest_digest(listing):
+    origin = folder.read_json("env.json")
+    digest = origin.get("manifest_sha256") if isinstance(origin, dict) else None
+    if digest != manifest_digest(listing):
         raise InputError(
             f"the images are no longer those that {folder.path} began with (its manifest.csv lists "
             "them): put them back, or start a new run"

@@ -85,8 +85,11 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end."""
-        state: Any = self.read_json("status.json")
+        """Whether the run came to its end; not, where its status cannot be read."""
+        try:
+            state: Any = self.read_json("status.json")
+        except InputError:
+            return False
         return isinstance(state, dict) and state.get("state") == "finished"
 
     def write(self, name: str, text: str) -> None:
@@ -104,7 +107,7 @@ class RunFolder:
         """
         try:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{self.path / name} cannot be read: {error}") from error
 
     @contextmanager
@@ -114,7 +117,10 @@ class RunFolder:
         Raises:
             InputError: another process has it.
         """
-        lock = FileLock(self.path / ".lock")
+        path = self.path / ".lock"
+        if path.is_symlink():
+            raise InputError(f"{path} is a link: remove it")
+        lock = FileLock(path)
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
@@ -137,21 +143,16 @@ class RunFolder:
         except OSError:  # a folder that may only be read: nobody can be writing to it from here
             return False
 
-    def cut_metrics(self, lines: int) -> list[dict[str, Any]]:
-        """Keep the first lines of `metrics.jsonl` alone, and read them.
+    def check_links(self) -> None:
+        """Refuse a run whose folders lead elsewhere, or are none.
 
         Raises:
-            InputError: there are not as many.
+            InputError: with the remedy.
         """
-        path = self.path / "metrics.jsonl"
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        kept = text.split("\n")[:lines]
-        records = [json.loads(line) for line in kept if line]
-        if len(records) < lines or not text.startswith("\n".join(kept)):
-            raise InputError(f"{path} has fewer than the {lines} lines that its checkpoint counts")
-        if text or lines:
-            write_text(path, "".join(f"{line}\n" for line in kept))
-        return records
+        for name in ("checkpoints", "samples"):
+            path = self.path / name
+            if path.is_symlink() or (path.exists() and not path.is_dir()):
+                raise InputError(f"{path} is a link or a file: runs keep all in their own folders")
 
     def append_metrics(self, line: str) -> None:
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:

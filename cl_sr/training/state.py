@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from avalanche.training.plugins import EvaluationPlugin, FromScratchTrainingPlugin
+from avalanche.training.plugins.clock import Clock
+from avalanche.training.templates.base_sgd import PeriodicEval
 from torch import Tensor
 
 from cl_sr.training.rng import RandomState
@@ -14,6 +18,8 @@ if TYPE_CHECKING:
     from cl_sr.training.template import SR3Template
 
 FORMAT = 1
+# Of what they remember, a state has all that matters by other ways.
+STATELESS = (Clock, EvaluationPlugin, FromScratchTrainingPlugin, PeriodicEval)
 CLOCK = ("train_iterations", "train_exp_counter", "train_exp_epochs", "train_exp_iterations",
          "train_epoch_iterations", "total_iterations")  # fmt: skip
 
@@ -49,7 +55,8 @@ def capture(template: SR3Template, random: RandomState) -> tuple[Tensors, Values
     values |= {
         "experience_iteration": template.clock.train_exp_iterations,
         "ema_updates": None if template.ema is None else template.ema.updates,
-        "optimizer": {"param_groups": optimizer["param_groups"], "state": scalars},
+        "lr": [group["lr"] for group in optimizer["param_groups"]],
+        "optimizer": scalars,
     }
     return tensors | _random_tensors(random) | _plugin_tensors(template), values
 
@@ -73,6 +80,7 @@ def boundary(template: SR3Template, random: RandomState) -> Values:
         "clock": {name: getattr(template.clock, name) for name in CLOCK},
         "numpy": [kind, keys.tolist(), *rest],
         "python": [version, list(words), gauss],
+        "without_state": _without_state(template),
         "plugins": {
             name: {k: v for k, v in state.items() if not isinstance(v, Tensor)}
             for name, state in _plugin_states(template).items()
@@ -108,23 +116,37 @@ def restore(template: SR3Template, weights: Tensors, tensors: Tensors, values: V
         prefix = "model."
         trained = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
         template.model.load_state_dict(trained)
-    _restore_optimizer(template, tensors, values["optimizer"])
-    for group in template.optimizer.param_groups:
-        group["lr"] *= template.lr_scale / values["lr_scale"]
+    if template.ema is not None and values["ema_updates"] != values["experience_iteration"]:
+        raise ValueError(f"a moving average of {values['ema_updates']} updates")
+    _restore_optimizer(template, tensors, values)
     _restore_common(template, tensors, values)
 
 
-def _restore_optimizer(template: SR3Template, tensors: Tensors, saved: Values) -> None:
-    state: dict[int, dict[str, Any]] = {int(n): dict(s) for n, s in saved["state"].items()}
+def _restore_optimizer(template: SR3Template, tensors: Tensors, values: Values) -> None:
+    """What it remembers, and its rates; all else about it is the configuration's."""
+    state: dict[int, dict[str, Any]] = {int(n): dict(s) for n, s in values["optimizer"].items()}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             _, number, key = name.split(".", 2)
             state.setdefault(int(number), {})[key] = tensor
-    template.optimizer.load_state_dict({"param_groups": saved["param_groups"], "state": state})
+    groups = template.optimizer.state_dict()["param_groups"]
+    for group, rate in zip(groups, values["lr"], strict=True):
+        if not (type(rate) is float and 0 < rate < math.inf):
+            raise ValueError(f"a learning rate of {rate}")
+        group["lr"] = rate * template.lr_scale / values["lr_scale"]
+    template.optimizer.load_state_dict({"param_groups": groups, "state": state})
+    keys = {frozenset(held) for held in template.optimizer.state.values()}
+    trained = sum(p.requires_grad for g in template.optimizer.param_groups for p in g["params"])
+    if len(keys) > 1 or len(template.optimizer.state) not in (0, trained):
+        raise ValueError("an optimizer's state that lacks some parameters")
+    if keys and not {"step", "exp_avg", "exp_avg_sq"} <= next(iter(keys)):
+        raise ValueError("an optimizer's state that is not Adam's")
     for parameter, held in template.optimizer.state.items():
         for key, value in held.items():
+            if not isinstance(value, Tensor) or value.shape not in (parameter.shape, ()):
+                raise ValueError(f"{key} of an optimizer that does not fit")
             # In the memory format of the parameter, for the speed of the uninterrupted run.
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
+            if value.ndim:
                 held[key] = torch.empty_like(parameter).copy_(value)
 
 
@@ -140,6 +162,8 @@ def _restore_common(template: SR3Template, tensors: Tensors, values: Values) -> 
     for name in CLOCK:
         setattr(template.clock, name, values["clock"][name])
     kind, keys, *rest = values["numpy"]
+    if not 0 <= rest[0] <= 624:
+        raise ValueError("a state of NumPy's generator that is none")
     version, words, gauss = values["python"]
     prefix = "random."
     RandomState(
@@ -160,6 +184,15 @@ def _stateful(template: SR3Template) -> dict[str, Any]:
         for number, plugin in enumerate(template.plugins)
         if hasattr(plugin, "state_dict") and hasattr(plugin, "load_state_dict")
     }
+
+
+def _without_state(template: SR3Template) -> list[str]:
+    """The plugins that may remember something, but have no `state_dict`."""
+    return [
+        type(plugin).__name__
+        for plugin in template.plugins
+        if not isinstance(plugin, STATELESS) and not hasattr(plugin, "state_dict") and vars(plugin)
+    ]
 
 
 def _plugin_states(template: SR3Template) -> dict[str, dict[str, Any]]:

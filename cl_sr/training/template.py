@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from cl_sr.training.ema import MovingAverage
 from cl_sr.training.packed import DenoisingLoss, PackedSR3
 from cl_sr.training.rng import RandomState, isolated_rng
 from cl_sr.training.state import restore, restore_between
-from cl_sr.training.stopping import StopRequest
+from cl_sr.training.stopping import SIGNALS, StopRequest
 
 LOOK_EVERY = 50  # iterations between looks at whether the loss is finite
 
@@ -187,6 +188,7 @@ class SR3Template(SupervisedTemplate):
             sampler=Passes(len(self.adapted_dataset), start, stop, seed),
             num_workers=num_workers,
             pin_memory=self.device.type == "cuda",
+            worker_init_fn=_leave_signals_to_the_run,
             generator=torch.Generator(),  # else it would draw from the one that training uses
         )
 
@@ -350,10 +352,12 @@ class SR3Template(SupervisedTemplate):
                 low.to(self.device) / 127.5 - 1,
                 range(first, first + len(condition)),
             )
-            if getattr(self.mb_output, "shape", None) != condition.shape:
+            if not isinstance(self.mb_output, Tensor) or (
+                self.mb_output.shape != condition.shape or not self.mb_output.is_floating_point()
+            ):
                 raise InputError(
                     f"strategy {self.strategy.title()}: restore() must return images of shape "
-                    f"{tuple(condition.shape)}"
+                    f"{tuple(condition.shape)} as floats"
                 )
             first += len(condition)
             self._after_eval_forward(**kwargs)
@@ -363,6 +367,12 @@ class SR3Template(SupervisedTemplate):
         if not self.bf16:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def _leave_signals_to_the_run(_: int) -> None:
+    """Clusters send them to every process, and a run loses its state when a worker dies of one."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _put_back(restore: Callable[..., None], template: SR3Template, saved: Saved) -> None:

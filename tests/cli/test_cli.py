@@ -199,7 +199,7 @@ def test_config_yaml_repeats_a_run_of_ones_own_stream_from_anywhere(
 
 def test_a_configuration_that_contains_itself(cli: Callable[..., Result]) -> None:
     Path("loop.yaml").write_text("data: &a\n  root: *a\n")
-    refused(cli("run", "--config", "loop.yaml"), "contains itself")
+    refused(cli("run", "--config", "loop.yaml"), "aliases (*name) are not taken")
 
 
 def test_the_report_prints_where_only_western_letters_do(

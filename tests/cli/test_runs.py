@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,6 +131,79 @@ def test_a_disk_that_is_full_is_one_line(
     assert one == two
 
 
+def test_auto_runs_no_code_of_other_runs(cli: Cli, tiny: list[str]) -> None:
+    Path("runs/evil").mkdir(parents=True)
+    Path("evil.py").write_text("import os\nos.mkdir('executed')\nraise SystemExit(0)\n")
+    Path("runs/evil/config.yaml").write_text("strategy: ./evil.py\n")
+    Path("runs/evil/status.json").write_text('{"state": "interrupted"}')
+    assert cli("run", *tiny, "--resume", "auto").exit_code == 0
+    assert not Path("executed").exists()
+    assert len(list(Path("runs").iterdir())) == 2
+
+
+def test_auto_tells_settings_apart_that_weights_do_not_bring(cli: Cli, tiny: list[str]) -> None:
+    assert cli("run", *tiny, "--out", "runs/a").exit_code == 0
+    weights = ["--init", "runs/a/checkpoints/celeba"]
+    assert cli("run", *tiny, *weights, "--out", "runs/b").exit_code == 0
+    set_status("runs/b", state="interrupted")
+    assert cli("run", *tiny, *weights, "diffusion.loss=l1", "--resume", "auto").exit_code == 0
+    assert len(list(Path("runs").iterdir())) == 3
+    assert cli("run", *tiny, *weights, "--resume", "auto").exit_code == 0
+    assert len(list(Path("runs").iterdir())) == 3
+
+
+def test_odd_folders_do_not_hide_the_others(cli: Cli, tiny: list[str]) -> None:
+    assert cli("run", *tiny, "--out", "runs/good").exit_code == 0
+    bomb = "a: &a [x, x]\n" + "".join(f"{k}: &{k} [*a, *a]\n" for k in "bcdefgh")
+    for name, status, config in (
+        ("deep", "[" * 9999, "{}"),
+        ("bomb", '{"state": "running"}', bomb),
+        ("odd", '{"state": "failed", "iteration": 1, "of": 2, "reason": "\\ud800"}', "stream: 1"),
+    ):
+        Path("runs", name).mkdir()
+        Path("runs", name, "status.json").write_text(status)
+        Path("runs", name, "config.yaml").write_text(config)
+    os.mkfifo("runs/status.json")
+    result = cli("runs")
+    assert result.exit_code == 0
+    assert "finished, 7 iterations" in result.output
+    assert result.output.count("damaged") == 3
+
+
+def test_ctrl_c_before_there_is_a_run(
+    cli: Cli, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cl_sr.training.run.load_domain", stop)
+    result = cli("run", *tiny)
+    assert result.exit_code == 130
+    assert "Traceback" not in result.output
+    assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+def test_sigterm_to_all_processes_of_a_run_saves_its_state(tmp_path: Path, tiny: list[str]) -> None:
+    """As clusters send it: the workers that load images get it too."""
+    arguments = ["run", "--out", "run", *tiny, "train.iterations=100000", "train.workers=2"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from cl_sr.cli.main import main; main()", *arguments],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
+    )  # fmt: skip
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while not (metrics.is_file() and len(metrics.read_text().splitlines()) > 4):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGTERM)
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert "Traceback" not in output
+    assert list((tmp_path / "run" / "checkpoints").glob("iteration-*/training.json"))
+    assert "interrupted" in (tmp_path / "run" / "status.json").read_text()
+
+
 PLUGINS = {
     "raises.py": ("window", "raise RuntimeError('no idea')", "RuntimeError: no idea", "line 9"),
     "wrong.py": ("window", "return 'all'", "window() must return (start, stop)", "'all'"),
@@ -139,6 +217,9 @@ PLUGINS = {
         "restore() must return images of shape",
         "(3, 3, 16, 16)",
     ),
+    "exit.py": ("window", "raise SystemExit(0)", "SystemExit: 0", "exit.py, line 9"),
+    "sampler.py": ("sampler", "return None", "sampler() must return a name", "None"),
+    "list.py": ("curriculum", "return [(['a'],)]", "list of tuples of domains", "['a']"),
     "late.py": ("restore", "return 1 / 0", "ZeroDivisionError", "late.py, line 9"),
     "model.py": ("model", "return None", "model() must return a Model", "None"),
 }

@@ -165,7 +165,7 @@ def test_ddnm_restores_to_what_the_degradation_makes_the_low_resolution_image_of
     [
         ("prior=absent.pt", "no file .*absent.pt"),
         ("steps=1001,prior={prior}", r"steps=1001 must be in 1\.\.1000"),
-        ("eta=2", "eta in"),
+        ("eta=2", "eta=2.0 must be in"),
         ("travel_length=0", "at least 1"),
         ("iterations=-1", "not be negative"),
         ("arguments=heads=2,prior={prior}", "no argument 'heads'"),

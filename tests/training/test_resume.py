@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from avalanche.training.plugins import SupervisedPlugin
+from safetensors.torch import load_file, save_file
 
 from cl_sr.config import read_preset, resolve
 from cl_sr.errors import InputError
@@ -240,3 +244,138 @@ def test_divergence_restarts_at_half_the_rate_where_that_is_asked_for(
     assert torch.isfinite(load_sr3(folder.path / "checkpoints" / "animef").downs[0].weight).all()  # type: ignore[arg-type]
     with pytest.raises(InputError, match="diverged"):  # three restarts at most
         run(tmp_path / "2", [*settings, "train.lr=1"], plugins=[Explode()])
+
+
+def cut_run(path: Path, tiny: list[str], *more: str) -> Path:
+    """A run that was killed after its sixth iteration; returns its last checkpoint."""
+    cut = Cut("before_training_iteration", 6)
+    with pytest.raises(SystemExit):
+        run(path, [*tiny, "checkpoint.every=1", *more], plugins=[cut])
+    return path / "checkpoints" / "iteration-000006"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("iteration", 10**18), ("experience", 7), ("experience_iteration", 99), ("trained_on", "x"),
+        ("clock", {}), ("clock", []), ("metrics", 3), ("metrics", ["{"]), ("metrics", ['{"n": 1}']),
+        ("ema_updates", "x"), ("ema_updates", 10**400), ("ema_updates", -11),
+        ("lr", [float("nan")]), ("lr", "x"), ("lr_scale", 0), ("numpy", ["MT19937", [1] * 624, 10**9, 0, 0.0]),
+        ("python", [3, [1], None]), ("optimizer", {"0": {"foo": "x"}}), ("plugins", {"1-X": {}}),
+        ("format", True),
+    ],
+)  # fmt: skip
+def test_a_state_that_somebody_changed(
+    tmp_path: Path, tiny: list[str], key: str, value: Any
+) -> None:
+    """Refused in one line, or passed over for the one before."""
+    file = cut_run(tmp_path / "cut", tiny) / "training.json"
+    values = json.loads(file.read_text())
+    file.write_text(json.dumps(values | {key: value}))
+    try:
+        run(tmp_path / "cut", tiny, resume=True)
+    except InputError as error:
+        message = str(error)
+        assert re.search("remove it to go on from", message)
+    else:
+        assert key in ("format", "iteration", "experience", "experience_iteration")
+
+
+@pytest.mark.parametrize("change", ["shape", "missing", "step"])
+def test_an_optimizer_that_somebody_changed(tmp_path: Path, tiny: list[str], change: str) -> None:
+    file = cut_run(tmp_path / "cut", tiny) / "training.safetensors"
+    tensors = load_file(file)
+    if change == "shape":
+        tensors["optimizer.0.exp_avg"] = torch.zeros(3)
+    elif change == "missing":
+        del tensors["optimizer.0.exp_avg_sq"]
+    else:
+        tensors["optimizer.0.step"] = torch.zeros(7)
+    save_file(tensors, file)
+    with pytest.raises(InputError, match="remove it to go on from"):
+        run(tmp_path / "cut", tiny, resume=True)
+
+
+def test_lost_lines_of_metrics_come_back_from_the_state(tmp_path: Path, tiny: list[str]) -> None:
+    settings = [*tiny, "checkpoint.every=1"]
+    run(tmp_path / "whole", settings)
+    cut_run(tmp_path / "cut", tiny)
+    (tmp_path / "cut" / "metrics.jsonl").write_bytes(b"\xff garbage")
+    (tmp_path / "cut" / "status.json").write_text("")
+    run(tmp_path / "cut", settings, resume=True)
+    assert results(tmp_path / "cut") == results(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "samples", ".lock"])
+def test_links_that_lead_out_of_the_run_are_refused(
+    tmp_path: Path, tiny: list[str], name: str
+) -> None:
+    cut_run(tmp_path / "cut", tiny)
+    outside = tmp_path / "outside"
+    (tmp_path / "cut" / name).rename(outside)
+    (tmp_path / "cut" / name).symlink_to(outside)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("outside/**/*")}
+    with pytest.raises(InputError, match="is a link"):
+        run(tmp_path / "cut", tiny, resume=True)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("outside/**/*")} == before
+
+
+def test_a_link_in_the_place_of_a_partial_file_is_not_followed(
+    tmp_path: Path, tiny: list[str]
+) -> None:
+    (tmp_path / "victim.txt").write_text("of value")
+    cut_run(tmp_path / "cut", tiny)
+    (tmp_path / "cut" / ".status.json.partial").symlink_to(tmp_path / "victim.txt")
+    run(tmp_path / "cut", tiny, resume=True)
+    assert (tmp_path / "victim.txt").read_text() == "of value"
+
+
+def test_a_plugin_keeps_its_state_if_it_says_which(tmp_path: Path, tiny: list[str]) -> None:
+    class Count(SupervisedPlugin):
+        """Scales the loss by how often it was called: wrong after a cut, if that were lost."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls = torch.zeros(())
+
+        def before_backward(self, strategy: Any, **_: Any) -> None:
+            self.calls = self.calls + 1
+            strategy.loss = strategy.loss * self.calls
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"calls": self.calls, "also": self.calls, "name": "x"}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            self.calls = state["calls"]
+
+    settings = [*tiny, "checkpoint.every=1", "train.clip=0"]
+    run(tmp_path / "whole", settings, plugins=[Count()])
+    cut = Cut("before_training_iteration", 6)
+    with pytest.raises(SystemExit):
+        run(tmp_path / "cut", settings, plugins=[Count(), cut])
+    with warnings.catch_warnings(record=True) as caught:
+        run(tmp_path / "cut", settings, resume=True, plugins=[Count()])
+    assert not [w for w in caught if "Count" in str(w.message)]
+    assert results(tmp_path / "cut") == results(tmp_path / "whole")
+
+
+def test_the_rate_is_halved_from_where_an_earlier_process_left_it(
+    tmp_path: Path, tiny: list[str]
+) -> None:
+    rates = []
+
+    class Explode(SupervisedPlugin):
+        def before_backward(self, strategy: Any, **_: Any) -> None:
+            rates.append(strategy.optimizer.param_groups[0]["lr"])
+            if strategy.clock.train_iterations >= 5:
+                strategy.loss = strategy.loss * float("nan")
+
+    cut = cut_run(tmp_path / "cut", tiny, "train.lr=8e-4", "train.on_divergence=restart")
+    file = cut.with_name("iteration-000005") / "training.json"
+    values = json.loads(file.read_text())
+    file.write_text(json.dumps(values | {"lr_scale": 0.5, "lr": [4e-4]}))
+    shutil.rmtree(cut)
+    settings = [*tiny, "checkpoint.every=1", "train.lr=8e-4", "train.on_divergence=restart"]
+    with pytest.raises(InputError, match="diverged"):
+        run(tmp_path / "cut", settings, resume=True, plugins=[Explode()])
+    assert rates == pytest.approx([4e-4, 2e-4, 1e-4])
