@@ -111,6 +111,19 @@ def test_bad_input(cli: Cli, tmp_path: Path, arguments: list[object], message: s
     assert not Path("out").exists()
 
 
+def test_too_little_memory_is_one_line(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 TB")
+
+    monkeypatch.setattr("cl_sr.zero_shot.restore.restore", full)
+    Image.new("RGB", (4, 4)).save(tmp_path / "image.png")
+    result = cli("image.png", "--scale", 4)
+    assert result.exit_code == 2
+    assert "cut the image into parts" in result.stderr
+
+
 def test_results_are_not_replaced_unasked(cli: Cli, tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "image.png")
     assert cli("image.png", "--scale", 2).exit_code == 0

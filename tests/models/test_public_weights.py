@@ -363,6 +363,20 @@ def test_the_noise_of_an_x0_prior_is_exact_at_the_lowest_level(tmp_path: Path) -
     assert float(off) < 2e-5
 
 
+def test_widths_that_are_no_round_multiple() -> None:
+    """480 / 352 * 352 is below 480 in floating point."""
+    with torch.device("meta"):
+        net = GuidedUNet(
+            model_channels=352, channel_mult=(480 / 352, 1), num_res_blocks=1,
+            attention_resolutions=(), num_head_channels=32,
+        )  # fmt: skip
+        found = guided_arguments(net.state_dict())
+        again = GuidedUNet(**found | {"num_head_channels": 32})
+    assert len(net.input_blocks[1][0].out_layers[3].bias) == 480  # type: ignore[index]
+    shapes = [{k: v.shape for k, v in n.state_dict().items()} for n in (net, again)]
+    assert shapes[0] == shapes[1]
+
+
 def test_a_first_multiplier_above_1(tmp_path: Path) -> None:
     net = SR3UNet(
         inner_channel=16, channel_mults=(2, 4), norm_groups=16, image_size=32, attn_res=()

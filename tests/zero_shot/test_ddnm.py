@@ -67,6 +67,13 @@ def test_seeds_make_an_image_independent_of_its_batch(low: Tensor) -> None:
     assert torch.allclose(together[2:3], alone, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_images_of_another_precision_are_computed_in_float32(low: Tensor, dtype: Any) -> None:
+    images = ddnm(GaussianPrior(), low.to(dtype), Bicubic(2), 5, seeds=range(4))
+    assert images.dtype == torch.float32
+    assert float((Bicubic(2).down(images) - low).abs().max()) < 1e-2
+
+
 def test_time_travel_visits() -> None:
     """RePaint's schedule, by hand: 6 steps, jumps of 2, each done twice."""
     assert travel_times(60, 6) == [50, 40, 30, 20, 10, 0, -1]

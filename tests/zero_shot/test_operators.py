@@ -81,6 +81,13 @@ def test_bicubic_is_pillows_kernel_away_from_the_border(scale: int) -> None:
     assert float(difference.abs().max()) < 1e-5
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scale", [16, 32])
+def test_large_scales_are_exact_too(kind: type, scale: int) -> None:
+    low = images(1, 4, 4, 3, 0).clamp(-1, 1)
+    assert float((kind(scale).down(kind(scale).pinv(low)) - low).abs().max()) <= 1e-5
+
+
 def test_a_flat_image_stays_flat() -> None:
     for kind in KINDS:
         assert torch.allclose(kind(3).down(torch.full((1, 3, 9, 12), 0.3)), torch.tensor(0.3))
