@@ -2,24 +2,67 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from cl_sr.errors import InputError
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """A file to write, which takes the name `target` when it is whole; else it vanishes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)  # it might be a link to something of value
+    try:
+        yield partial
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    os.replace(partial, target)
 
 
 def write_text(target: Path, text: str) -> None:
     """Replace a text file in one step."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    partial.unlink(missing_ok=True)  # it might be a link to something of value
     # Paths in a manifest may hold bytes that are not UTF-8.
-    with partial.open("x", encoding="utf-8", errors="surrogateescape") as file:
+    with (
+        whole_file(target) as partial,
+        partial.open("x", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, target)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        InputError: absent, damaged, or something else.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} is not a JSON object")
+    return values
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a place where nothing could be made, changing nothing.
+
+    Raises:
+        InputError: with the remedy.
+    """
+    parent = next(p for p in [path, *path.absolute().parents] if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {parent}: choose another --out")
 
 
 @contextmanager

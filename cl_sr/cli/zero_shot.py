@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -81,6 +80,7 @@ def command(
     cl-sr zero-shot -i small/ --prior runs/NAME/checkpoints/celeba --scale 4 -o restored
     """
     from cl_sr.data.folder import find_images
+    from cl_sr.files import check_writable
 
     if source.is_dir():
         files = find_images(source)
@@ -91,9 +91,7 @@ def command(
     else:
         raise InputError(f"no file or folder {source}")
     targets = _targets(files, source, out)
-    folder = next(path for path in [out, *out.absolute().parents] if path.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write to {folder}: choose another --out")
+    check_writable(out)
     taken = [target for target in targets if target.exists()]
     if taken and not overwrite:
         raise InputError(f"{taken[0]} exists: choose another --out, or add --overwrite")
@@ -191,10 +189,10 @@ def _restore(
 
 def _save(image: Any, target: Path) -> None:
     """The file appears whole or not at all."""
-    partial = target.with_name(f".{target.name}.partial")
+    from cl_sr.files import whole_file
+
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        image.save(partial, format="PNG")
-        os.replace(partial, target)
+        with whole_file(target) as partial:
+            image.save(partial, format="PNG")
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror or error}") from error

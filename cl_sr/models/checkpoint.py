@@ -15,10 +15,10 @@ from torch import Tensor
 
 from cl_sr.diffusion import NoiseSchedule, Parametrization
 from cl_sr.errors import InputError
-from cl_sr.files import whole_folder
+from cl_sr.files import read_json, whole_folder
 from cl_sr.models.architecture import sr3_arguments
 from cl_sr.models.unet import SR3UNet
-from cl_sr.models.weights import State, build, check_keys, kind_of, merged, read_json, read_weights
+from cl_sr.models.weights import State, below, build, check_keys, kind_of, merged, read_weights
 
 KIND = "cl-sr SR3UNet"
 GAMMAS = "schedule.gammas"
@@ -124,13 +124,13 @@ def sr3_from_state(
 ) -> SR3UNet:
     """A net from a state dict of the public SR3 code, with or without its `denoise_fn.`."""
     prefix = "denoise_fn."
-    own = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+    own = below(state, prefix)
     buffers = {name: t for name, t in state.items() if own and not name.startswith(prefix)}
     own = own or state
     if not all(
         any(name.startswith(mark) for name in own) for mark in ("downs.", "noise_level_mlp.")
     ):
-        raise InputError(f"{path} is not SR3's U-Net: it looks {_like(kind_of(state))}")
+        raise InputError(f"{path} is not SR3's U-Net: it looks {kind_of(state)}")
     if type(image_size) not in (int, type(None)):
         raise InputError(f"image_size={image_size!r} is no number of pixels")
     try:
@@ -142,10 +142,6 @@ def sr3_from_state(
     if buffers:
         net.schedule = _public_schedule(buffers, path)
     return net.eval()
-
-
-def _like(kind: str) -> str:
-    return kind if kind.startswith("of ") else f"like {kind}"
 
 
 def _public_schedule(buffers: State, path: Path) -> NoiseSchedule:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cl_sr.models.unet import Upsample
+
 GROUPS = 32
 
 
@@ -100,16 +102,6 @@ class Downsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.op(x)
-        return out
-
-
-class Upsample(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
         return out
 
 

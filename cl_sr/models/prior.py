@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from cl_sr.diffusion import NoiseSchedule, Parametrization
 from cl_sr.diffusion.parametrization import Prediction
 from cl_sr.errors import InputError
+from cl_sr.files import read_json
 from cl_sr.models.architecture import ddpm_arguments, guided_arguments
 from cl_sr.models.checkpoint import load_sr3, sr3_from_state
 from cl_sr.models.ddpm import DDPMUNet
 from cl_sr.models.guided import GuidedUNet
 from cl_sr.models.unet import SR3UNet
-from cl_sr.models.weights import State, build, kind_of, merged, read_json, read_weights
+from cl_sr.models.weights import State, build, kind_of, merged, read_weights
 
 # Arguments in guided-diffusion's own configurations that do not change what its net computes.
 NO_EFFECT = ("use_checkpoint", "use_fp16", "image_size")
@@ -172,11 +173,10 @@ def load_prior(path: Path | str, schedule: NoiseSchedule | None = None, **overri
     if any("noise_level_mlp." in name for name in state):
         image_size = overrides.pop("image_size", None)
         return sr3_prior(sr3_from_state(state, path, image_size, overrides), schedule).eval()
-    kind = kind_of(state)
     raise InputError(
-        f"{path} is no prior that can be read: it looks {'' if kind[:3] == 'of ' else 'like '}"
-        f"{kind}. Give guided-diffusion's .pt, the DDPM CelebA-HQ .ckpt, an unconditional SR3 "
-        "*_gen.pth, a cl-sr folder or a diffusers folder"
+        f"{path} is no prior that can be read: it looks {kind_of(state)}. "
+        "Give guided-diffusion's .pt, the DDPM CelebA-HQ .ckpt, an unconditional SR3 *_gen.pth, "
+        "a cl-sr folder or a diffusers folder"
     )
 
 
@@ -212,8 +212,7 @@ def _inferred(infer: Any, state: State, path: Path, *more: Any) -> dict[str, Any
         found: dict[str, Any] = infer(state, *more)
     except (IndexError, ValueError, ZeroDivisionError) as error:
         raise InputError(
-            f"{path} lacks what tells its architecture, though it looks like "
-            f"{kind_of(state)}: {error}"
+            f"{path} lacks what tells its architecture, though it looks {kind_of(state)}: {error}"
         ) from error
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -36,11 +35,11 @@ WRAPPERS = ["params_ema", "ema", "ema_state_dict", "state_dict", "model", "param
 
 
 def kind_of(names: Iterable[str]) -> str:
-    """What kind of checkpoint has tensors of these names."""
+    """What a checkpoint with tensors of these names looks: `like ...`, or `of an unknown kind`."""
     names = list(names)
     for mark, kind in KINDS.items():
         if any(name.startswith(mark) for name in names):
-            return kind
+            return f"like {kind}"
     return f"of an unknown kind (it begins with {', '.join(names[:3]) or 'nothing'})"
 
 
@@ -87,23 +86,13 @@ def _unwrap(found: Any) -> State:
     return next((state for item in inner if (state := _unwrap(item))), {})
 
 
+def below(state: Mapping[str, Tensor], prefix: str) -> State:
+    """The tensors whose names begin with `prefix`, without it."""
+    return {k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)}
+
+
 def _names(item: Any) -> set[Any]:
     return set(item) if isinstance(item, Mapping) else set()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        InputError: absent, damaged, or something else.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path} is not a JSON object")
-    return values
 
 
 def build(kind: Callable[..., Net], config: Mapping[str, Any], state: State, path: Path) -> Net:

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from cl_sr.errors import InputError
 from cl_sr.evaluation.loggers import JSONLinesLogger
-from cl_sr.files import remove_leftovers, whole_folder
+from cl_sr.files import read_json, remove_leftovers, whole_folder
 from cl_sr.models.checkpoint import GAMMAS, write_sr3
-from cl_sr.models.weights import read_json, read_weights
+from cl_sr.models.weights import read_weights
 from cl_sr.training import state
 from cl_sr.training.rng import RandomState
 

@@ -39,10 +39,7 @@ def build_model(config: RunConfig, conditional: bool = True) -> Model:
     Raises:
         InputError: keys that make no net or no schedule.
     """
-    try:
-        schedule = _schedule(config.diffusion)
-    except ValueError as error:
-        raise InputError(f"the keys diffusion.* make no noise schedule: {error}") from error
+    schedule = _schedule(config.diffusion)
     try:
         net = SR3UNet(
             in_channel=6 if conditional else 3,
@@ -60,9 +57,12 @@ def build_model(config: RunConfig, conditional: bool = True) -> Model:
 
 
 def _schedule(diffusion: DiffusionConfig) -> NoiseSchedule:
-    if diffusion.schedule == "cosine":
-        return NoiseSchedule.cosine(diffusion.steps)
-    return NoiseSchedule.linear(diffusion.steps, diffusion.start, diffusion.end)
+    try:
+        if diffusion.schedule == "cosine":
+            return NoiseSchedule.cosine(diffusion.steps)
+        return NoiseSchedule.linear(diffusion.steps, diffusion.start, diffusion.end)
+    except ValueError as error:
+        raise InputError(f"the keys diffusion.* make no noise schedule: {error}") from error
 
 
 def read_model(config: RunConfig) -> Model:
@@ -81,9 +81,9 @@ def read_model(config: RunConfig) -> Model:
     except (OSError, ValueError) as error:
         raise InputError(f"--init {config.init[:100]}: {error}") from error
     unknown: dict[str, Any] = {"dropout": config.model.dropout}
-    if path.is_file() and path.name != "model.safetensors":
-        unknown["norm_groups"] = config.model.norm_groups
-    net = load_sr3(path, **_sized(path, size), **unknown)
+    if path.is_file() and path.name != "model.safetensors":  # others' files tell less than ours
+        unknown |= {"norm_groups": config.model.norm_groups, "image_size": size}
+    net = load_sr3(path, **unknown)
     if net.config["in_channel"] != 6 or net.config["out_channel"] != 3:
         raise InputError(
             f"--init {path}: an unconditional network ({net.config['in_channel']} input channels) "
@@ -99,15 +99,9 @@ def read_model(config: RunConfig) -> Model:
             f"--init {path} was trained for scale {net.scale}, and this run is at "
             f"data.scale={config.data.scale}: set data.scale={net.scale}"
         )
-    schedule = net.schedule or build_model(config).schedule
+    schedule = net.schedule or _schedule(config.diffusion)
     parametrization = net.parametrization or Parametrization()
     return Model(net, schedule, parametrization, title=f"SR3 from {path}")
-
-
-def _sized(path: Path, size: int) -> dict[str, int]:
-    """The public code's files do not tell their image size; ours do."""
-    own = path.is_dir() or path.name == "model.safetensors"
-    return {} if own else {"image_size": size}
 
 
 def describe_model(config: RunConfig, model: Model) -> RunConfig:

@@ -64,6 +64,11 @@ class Plan:
         return {"config.yaml": self.config.to_yaml(), "status.json": json.dumps(status)}
 
     @property
+    def learnt(self) -> list[str]:
+        """What each training experience is called once it is learnt."""
+        return ["+".join(names) for names in self.curriculum]
+
+    @property
     def bf16(self) -> bool:
         return use_bf16(self.config.train.precision, self.device)
 
@@ -88,12 +93,12 @@ def plan_run(config: RunConfig, track: Callable[[str], Track] = lambda title: un
     iterations = _iterations(config, stream, strategy, curriculum)
     seed_everything(config.seed)
     model = strategy.model(config)
-    if config.init:
-        config = describe_model(config, model)
     if not isinstance(model, Model) or not (
         isinstance(model.net, nn.Module) and isinstance(model.schedule, NoiseSchedule)
     ):
         raise InputError(f"strategy {config.strategy}: model() must return a Model, not {model!r}")
+    if config.init:
+        config = describe_model(config, model)
     _check_sampler(config.strategy, strategy.sampler(config.eval))
     strategy.check(model.schedule.steps)
     for number in range(len(curriculum)):
@@ -333,8 +338,7 @@ def _train(
     if saved is not None:
         template.resume(saved)
         first = saved.values["experience"]
-        done = [INIT, *("+".join(names) for names in plan.curriculum[:first])]
-        for after in done:
+        for after in [INIT, *plan.learnt[:first]]:
             _record_all(matrices, results, after)
         folder.write_matrices(matrices)
     for experience in list(benchmark.train_stream)[first:]:
@@ -352,7 +356,7 @@ def _check_place(saved: Saved, plan: Plan) -> None:
     values = saved.values
     number, done = values["experience"], values["experience_iteration"]
     budgets = [*plan.iterations, 0]
-    names = [INIT, *("+".join(names) for names in plan.curriculum)]
+    names = [INIT, *plan.learnt]
     whole = 0 <= number < len(budgets) and 0 <= done <= budgets[number]
     if not whole or values["iteration"] != sum(budgets[:number]) + done:
         raise InputError(f"{saved.path} is not of this run: remove it to go on from another one")
@@ -373,9 +377,7 @@ def _check_place(saved: Saved, plan: Plan) -> None:
 def _check_origin(folder: RunFolder, plan: Plan) -> None:
     """Refuse to go on with other images than those that the run began with."""
     listing = manifest(list(plan.data.values()), plan.folders)
-    origin = folder.read_json("env.json")
-    digest = origin.get("manifest_sha256") if isinstance(origin, dict) else None
-    if digest != manifest_digest(listing):
+    if folder.read_json("env.json").get("manifest_sha256") != manifest_digest(listing):
         raise InputError(
             f"the images are no longer those that {folder.path} began with (its manifest.csv lists "
             "them): put them back, or start a new run"

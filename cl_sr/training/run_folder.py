@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from cl_sr.errors import InputError
 from cl_sr.evaluation.matrix import ForgettingMatrix, from_csv, to_csv
-from cl_sr.files import whole_folder, write_text
+from cl_sr.files import check_writable, read_json, whole_folder, write_text
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,7 @@ class RunFolder:
                 raise InputError(f"another process is at work in {path}: choose another --out")
         elif path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file: choose another --out")
-        parent = next(p for p in [path, *path.parents] if p.exists())
-        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-            raise InputError(f"cannot write to {parent}: choose another --out")
+        check_writable(path)
 
     @classmethod
     def create(
@@ -87,10 +84,9 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether the run came to its end; not, where its status cannot be read."""
         try:
-            state: Any = self.read_json("status.json")
+            return bool(self.read_json("status.json").get("state") == "finished")
         except InputError:
             return False
-        return isinstance(state, dict) and state.get("state") == "finished"
 
     def write(self, name: str, text: str) -> None:
         """Replace a text file in one step."""
@@ -99,16 +95,9 @@ class RunFolder:
     def write_json(self, name: str, value: Any) -> None:
         self.write(name, json.dumps(value, indent=2) + "\n")
 
-    def read_json(self, name: str) -> Any:
-        """A JSON file of the run.
-
-        Raises:
-            InputError: it is absent or damaged.
-        """
-        try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{self.path / name} cannot be read: {error}") from error
+    def read_json(self, name: str) -> dict[str, Any]:
+        """A JSON file of the run; see `cl_sr.files.read_json`."""
+        return read_json(self.path / name)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

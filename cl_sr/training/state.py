@@ -12,6 +12,7 @@ from avalanche.training.plugins.clock import Clock
 from avalanche.training.templates.base_sgd import PeriodicEval
 from torch import Tensor
 
+from cl_sr.models.weights import below
 from cl_sr.training.rng import RandomState
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def capture(template: SR3Template, random: RandomState) -> tuple[Tensors, Values
     Returns:
         Tensors by name, and values that JSON holds.
     """
-    tensors: Tensors = {}
+    tensors, values = capture_between(template, random)
     if template.ema is not None:
         tensors |= {f"model.{k}": t for k, t in template.model.state_dict().items()}
     optimizer = template.optimizer.state_dict()
@@ -51,26 +52,29 @@ def capture(template: SR3Template, random: RandomState) -> tuple[Tensors, Values
                 tensors[f"optimizer.{number}.{key}"] = value
             else:
                 scalars.setdefault(str(number), {})[key] = value
-    values = boundary(template, random)
     values |= {
         "experience_iteration": template.clock.train_exp_iterations,
         "ema_updates": None if template.ema is None else template.ema.updates,
         "lr": [group["lr"] for group in optimizer["param_groups"]],
         "optimizer": scalars,
     }
-    return tensors | _random_tensors(random) | _plugin_tensors(template), values
+    return tensors, values
 
 
 def capture_between(template: SR3Template, random: RandomState) -> tuple[Tensors, Values]:
     """The state of a template between two experiences, where the optimizer starts anew."""
-    return _random_tensors(random) | _plugin_tensors(template), boundary(template, random)
-
-
-def boundary(template: SR3Template, random: RandomState) -> Values:
-    """The values that both kinds of states have."""
+    tensors = {f"random.{device}": state for device, state in random.torch.items()}
+    plugins: dict[str, Values] = {}
+    for name, plugin in _stateful(template).items():
+        plugins[name] = {}
+        for key, value in plugin.state_dict().items():
+            if isinstance(value, Tensor):
+                tensors[f"plugins.{name}.{key}"] = value
+            else:
+                plugins[name][key] = value
     kind, keys, *rest = random.numpy
     version, words, gauss = random.python
-    return {
+    values = {
         "format": FORMAT,
         "iteration": template.clock.train_iterations,
         "experience": template.clock.train_exp_counter,
@@ -81,11 +85,9 @@ def boundary(template: SR3Template, random: RandomState) -> Values:
         "numpy": [kind, keys.tolist(), *rest],
         "python": [version, list(words), gauss],
         "without_state": _without_state(template),
-        "plugins": {
-            name: {k: v for k, v in state.items() if not isinstance(v, Tensor)}
-            for name, state in _plugin_states(template).items()
-        },
+        "plugins": plugins,
     }
+    return tensors, values
 
 
 def restore_between(
@@ -110,14 +112,12 @@ def restore(template: SR3Template, weights: Tensors, tensors: Tensors, values: V
     if template.ema is None:
         template.model.net.load_state_dict(weights)
     else:
+        if values["ema_updates"] != values["experience_iteration"]:
+            raise ValueError(f"a moving average of {values['ema_updates']} updates")
         net: Any = template.ema.module.net
         net.load_state_dict(weights)
         template.ema.updates = values["ema_updates"]
-        prefix = "model."
-        trained = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
-        template.model.load_state_dict(trained)
-    if template.ema is not None and values["ema_updates"] != values["experience_iteration"]:
-        raise ValueError(f"a moving average of {values['ema_updates']} updates")
+        template.model.load_state_dict(below(tensors, "model."))
     _restore_optimizer(template, tensors, values)
     _restore_common(template, tensors, values)
 
@@ -125,10 +125,9 @@ def restore(template: SR3Template, weights: Tensors, tensors: Tensors, values: V
 def _restore_optimizer(template: SR3Template, tensors: Tensors, values: Values) -> None:
     """What it remembers, and its rates; all else about it is the configuration's."""
     state: dict[int, dict[str, Any]] = {int(n): dict(s) for n, s in values["optimizer"].items()}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, number, key = name.split(".", 2)
-            state.setdefault(int(number), {})[key] = tensor
+    for name, tensor in below(tensors, "optimizer.").items():
+        number, key = name.split(".", 1)
+        state.setdefault(int(number), {})[key] = tensor
     groups = template.optimizer.state_dict()["param_groups"]
     for group, rate in zip(groups, values["lr"], strict=True):
         if not (type(rate) is float and 0 < rate < math.inf):
@@ -151,13 +150,11 @@ def _restore_optimizer(template: SR3Template, tensors: Tensors, values: Values) 
 
 
 def _restore_common(template: SR3Template, tensors: Tensors, values: Values) -> None:
-    states = _plugin_states(template)
-    if states.keys() != values["plugins"].keys():
-        raise ValueError(f"plugins {list(values['plugins'])} instead of {list(states)}")
-    for name, plugin in _stateful(template).items():
-        prefix = f"plugins.{name}."
-        own = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
-        plugin.load_state_dict(own | values["plugins"][name])
+    stateful = _stateful(template)
+    if stateful.keys() != values["plugins"].keys():
+        raise ValueError(f"plugins {list(values['plugins'])} instead of {list(stateful)}")
+    for name, plugin in stateful.items():
+        plugin.load_state_dict(below(tensors, f"plugins.{name}.") | values["plugins"][name])
     template.trained_on = values["trained_on"]
     for name in CLOCK:
         setattr(template.clock, name, values["clock"][name])
@@ -165,16 +162,11 @@ def _restore_common(template: SR3Template, tensors: Tensors, values: Values) -> 
     if not 0 <= rest[0] <= 624:
         raise ValueError("a state of NumPy's generator that is none")
     version, words, gauss = values["python"]
-    prefix = "random."
     RandomState(
         (version, tuple(words), gauss),
         (kind, np.array(keys, dtype=np.uint32), *rest),
-        {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)},
+        below(tensors, "random."),
     ).set()
-
-
-def _random_tensors(random: RandomState) -> Tensors:
-    return {f"random.{device}": state for device, state in random.torch.items()}
 
 
 def _stateful(template: SR3Template) -> dict[str, Any]:
@@ -193,16 +185,3 @@ def _without_state(template: SR3Template) -> list[str]:
         for plugin in template.plugins
         if not isinstance(plugin, STATELESS) and not hasattr(plugin, "state_dict") and vars(plugin)
     ]
-
-
-def _plugin_states(template: SR3Template) -> dict[str, dict[str, Any]]:
-    return {name: plugin.state_dict() for name, plugin in _stateful(template).items()}
-
-
-def _plugin_tensors(template: SR3Template) -> Tensors:
-    return {
-        f"plugins.{name}.{key}": value
-        for name, state in _plugin_states(template).items()
-        for key, value in state.items()
-        if isinstance(value, Tensor)
-    }

@@ -220,13 +220,13 @@ class SR3Template(SupervisedTemplate):
         saved, self._resumed = self._resumed, None
         if saved is not None:
             _put_back(restore, self, saved)
-            self._within = True
-            self._evaluate_if_due()
         else:
             if experience.current_experience == 0:
                 self.evaluate()
             self.trained_on = "+".join(experience.domains)
         self._within = True
+        if saved is not None:
+            self._evaluate_if_due()
         # A plugin may have put a loader of its own in place (replay does), of any length.
         loader: Any = self.dataloader
         while (left := self.budget - self.clock.train_exp_iterations) > 0:
