@@ -1,28 +1,66 @@
-"""Finding what is exchangeable: the files of a shipped folder, or a user's own file."""
+"""Finding what is exchangeable: shipped files, those of installed packages, a user's own file."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import sys
 import traceback
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from cl_sr.errors import InputError
 
-# The files of users that were imported.
+# What a folder of plug-ins holds beside plug-ins.
+INFRASTRUCTURE = {"__init__", "base", "composition", "registry"}
+# The files of users and of installed plug-ins that were imported.
 LOADED: set[str] = set()
 
 
 def shipped(package: str, folder: Path) -> list[ModuleType]:
-    """The modules of a folder of plug-ins, one idea a file, without `__init__` and `base`."""
+    """The modules of a folder of plug-ins, one idea a file, without what finds and joins them."""
     names = sorted(path.stem for path in folder.glob("*.py"))
     return [
-        importlib.import_module(f"{package}.{name}")
-        for name in names
-        if name not in {"__init__", "base"}
+        importlib.import_module(f"{package}.{name}") for name in names if name not in INFRASTRUCTURE
     ]
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A plug-in that an installed package brings by an entry point."""
+
+    entry: importlib.metadata.EntryPoint
+
+    def __str__(self) -> str:
+        package = self.entry.dist.name if self.entry.dist else "an installed package"
+        return f"{self.entry.name!r} ({self.entry.value} of {package})"
+
+    def load(self) -> Any:
+        """Import it.
+
+        Raises:
+            InputError: it cannot be imported.
+        """
+        try:
+            loaded = self.entry.load()
+        except (Exception, SystemExit) as error:
+            raise InputError(
+                f"the plug-in {self} cannot be imported: {type(error).__name__}: {error}"
+            ) from error
+        module = sys.modules.get(self.entry.module)
+        if module is not None and module.__file__:
+            LOADED.add(module.__file__)
+        return loaded
+
+
+@cache
+def installed(group: str) -> dict[str, Installed]:
+    """The plug-ins of an entry-point group, by name. Nothing is imported."""
+    return {entry.name: Installed(entry) for entry in importlib.metadata.entry_points(group=group)}
 
 
 def load_file(path: str) -> ModuleType:

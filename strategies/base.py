@@ -1,39 +1,59 @@
-"""The base class of strategies, and how one is found by its name and options.
+"""The base class of strategies: the plug-in API.
 
-A strategy is one frozen dataclass in one file. Its fields are its options; it overrides the
-hooks that it needs and no others:
+A strategy is one frozen dataclass in one file. Its fields are its options; it overrides the hooks
+that it needs and no others:
 
     @dataclass(frozen=True)
-    class Mine(Strategy):
+    class Anchor(Strategy):
         '''One line that `cl-sr list strategies` shows.'''
 
-        strength: float = option(1.0, "how much")
+        strength: float = option(0.1, "how much")
 
-        def plugins(self, template):
-            return [AnyAvalanchePlugin(self.strength)]
+        def begin(self, template, memory):
+            memory["start"] = parameters_to_vector(template.net.parameters()).detach()
 
-State belongs into the Avalanche plugins that a strategy returns, never into the strategy: one
-strategy object describes a run, and many runs may share it.
+        def penalty(self, template, memory):
+            now = parameters_to_vector(template.net.parameters())
+            return self.strength * (now - memory["start"]).square().sum()
+
+The object itself never changes: one strategy describes a run, and many runs may share it. What it
+remembers is in `memory`, a dictionary of its own that is saved with every checkpoint, so that a
+run that is stopped goes on with the same bits. It holds tensors and JSON values (or dictionaries
+of them) under names without `/`. What is in it between two experiences is what is kept from the
+past, and a comparison counts its bytes.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cl_sr.errors import InputError, nearest
-from cl_sr.plugins import load_file, shipped
-
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
     from cl_sr.config import EvalConfig, RunConfig
     from cl_sr.training.model import Model
+    from cl_sr.training.packed import Seen
     from cl_sr.training.template import SR3Template
+
+    Net = Callable[[Tensor, Tensor | None, Tensor], Tensor]
+
+Memory = dict[str, Any]
+
+# The hooks that only one of several strategies can have, and what each decides.
+OWNED = {
+    "model": "what is trained",
+    "curriculum": "the experiences",
+    "budget": "the iterations",
+    "window": "the time-steps to train on",
+    "sampler": "how images are sampled",
+    "denoiser": "the weights at inference",
+    "restore": "the weights at inference",
+}
 
 
 def option(default: Any, help: str) -> Any:
@@ -53,12 +73,23 @@ class Strategy:
         """The name on the command line: the class's name with hyphens."""
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
 
+    @classmethod
+    def gather(cls, values: dict[str, str]) -> dict[str, str]:
+        """The options by field, from those by name on the command line."""
+        return values
+
+    # Before the run: what is trained, on what, for how long
+
     def check(self, steps: int) -> None:
         """Refuse options that cannot work with a schedule of `steps` time-steps.
 
         Raises:
             InputError: with the remedy.
         """
+
+    def conflict(self, other: Strategy) -> str:
+        """Why this strategy cannot be composed with `other`; empty where it can."""
+        return ""
 
     def model(self, config: RunConfig) -> Model:
         """What is trained: SR3 with random weights, or from `config.init` where that is given.
@@ -90,21 +121,91 @@ class Strategy:
         """
         return 0, steps
 
+    @property
+    def contiguous(self) -> bool:
+        """Whether weights must lie in memory as PyTorch has them, not with their channels last."""
+        return False
+
+    def learning_rate(self, experience: int, rate: float) -> float:
+        """The learning rate of an experience, from the configured one."""
+        return rate
+
     def plugins(self, template: SR3Template) -> list[Any]:
-        """Avalanche plugins (`SupervisedPlugin`) to train with, made anew for each run."""
+        """Avalanche plugins (`SupervisedPlugin`) to train with, made anew for each run.
+
+        One that remembers something has `state_dict` and `load_state_dict` (flat, of tensors and
+        JSON values), so that the run can be resumed.
+        """
         return []
+
+    # Around an experience. `template.number` is the experience's number, from 0.
+
+    def hold_out(self, template: SR3Template, length: int) -> int:
+        """How many of an experience's `length` images are kept from training, to choose on."""
+        return 0
+
+    def adapt(self, template: SR3Template, memory: Memory) -> None:
+        """Change the model before an experience: adapters, freezing (`requires_grad_(False)`).
+
+        Also called when a run is resumed, with the memory but not the weights of then: so it
+        depends on nothing else.
+        """
+
+    def begin(self, template: SR3Template, memory: Memory) -> None:
+        """Before the first iteration of an experience."""
+
+    def end(self, template: SR3Template, memory: Memory) -> None:
+        """After the last iteration, when the moving average has become the weights.
+
+        What `adapt` put into the net must be taken out again: the net of a checkpoint is plain.
+        """
+
+    # In an iteration
+
+    def rehearsal(self, template: SR3Template, memory: Memory, size: int) -> Tensor | None:
+        """Images of the past that take the place of new ones in the next batch.
+
+        Args:
+            template: the run.
+            memory: this strategy's.
+            size: of the whole batch.
+
+        Returns:
+            uint8 `(n, 6, H, W)`, condition over image, with n < size; or None.
+        """
+        return None
+
+    def target(self, template: SR3Template, memory: Memory, seen: Seen) -> Tensor:
+        """What the net should answer, `(B, 3, H, W)`, from what it was shown in this iteration."""
+        return seen.truth
+
+    def penalty(self, template: SR3Template, memory: Memory) -> Tensor | float:
+        """Added to the loss. `template.seen` is what the net was shown in this iteration."""
+        return 0.0
+
+    # At inference
 
     def sampler(self, evaluation: EvalConfig) -> tuple[str, int | None]:
         """The name and steps of the sampler that `restore` uses, for the report."""
         return evaluation.sampler, evaluation.steps
 
+    def denoiser(self, template: SR3Template, memory: Memory, lr: Tensor) -> Net:
+        """The net to restore low-resolution images `lr` with, `(B, 3, h, w)` in [-1, 1]."""
+        return template.inference_net
+
     def restore(
-        self, template: SR3Template, condition: Tensor, lr: Tensor, seeds: Sequence[int]
+        self,
+        template: SR3Template,
+        memory: Memory,
+        condition: Tensor,
+        lr: Tensor,
+        seeds: Sequence[int],
     ) -> Tensor:
         """High-resolution images, for evaluation.
 
         Args:
             template: with the net, and how to sample.
+            memory: this strategy's.
             condition: the upsampled low-resolution images, `(B, 3, H, W)` in [-1, 1].
             lr: the low-resolution images, `(B, 3, H / scale, W / scale)` in [-1, 1].
             seeds: one an image.
@@ -112,120 +213,11 @@ class Strategy:
         Returns:
             `(B, 3, H, W)`, about [-1, 1].
         """
-        return template.sample(condition, seeds)
+        return template.sample(condition, seeds, self.denoiser(template, memory, lr))
 
+    def extra_parameters(self, memory: Memory) -> int:
+        """How many numbers inference needs beside one plain net."""
+        return 0
 
-def shipped_strategies() -> dict[str, type[Strategy]]:
-    """The strategies of this folder, by name."""
-    modules = shipped("cl_sr.strategies", Path(__file__).parent)
-    found = [
-        value
-        for module in modules
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, Strategy)
-        and value.__module__ == module.__name__
-    ]
-    return {cls.title(): cls for cls in found}
-
-
-def find_strategy(text: str) -> Strategy:
-    """A strategy from `name` or `name:option=value,option=value`.
-
-    A file may stand for the name: `./mine.py`, or `./mine.py:Mine` where it holds several.
-
-    Raises:
-        InputError: unknown name or option, or a value of the wrong type.
-    """
-    name, options = _parts(text)
-    if name.split(":")[0].endswith(".py"):
-        return _with_options(_from_file(name), options)
-    strategies = shipped_strategies()
-    if name not in strategies:
-        raise InputError(
-            f"unknown strategy {name!r}: {nearest(name, strategies)} (or a file: ./mine.py:Mine)"
-        )
-    return _with_options(strategies[name], options)
-
-
-def _parts(text: str) -> tuple[str, str]:
-    """The name, or `file.py` or `file.py:Class`; and the options."""
-    file, suffix, rest = text.partition(".py")
-    if suffix and rest[:1] in ("", ":"):
-        match = re.match(r":([A-Za-z_]\w*)(?:$|:)", rest)
-        name = file + suffix + (f":{match[1]}" if match else "")
-        return name, text[len(name) + 1 :]
-    name, _, options = text.partition(":")
-    return name, options
-
-
-def _from_file(name: str) -> type[Strategy]:
-    """The strategy of a user's file: the class that is named, or the only one.
-
-    Raises:
-        InputError: no such file or class, one of several, or a name that is taken.
-    """
-    path, _, wanted = name.partition(":")
-    module = load_file(path)
-    found = {
-        key: value
-        for key, value in vars(module).items()
-        if isinstance(value, type)
-        and issubclass(value, Strategy)
-        and value.__module__ == module.__name__
-    }
-    if wanted and wanted not in found:
-        raise InputError(f"{path}: no strategy {wanted!r} in it: {nearest(wanted, found)}")
-    if not wanted and len(found) != 1:
-        raise InputError(
-            f"{path} holds {len(found)} classes derived from cl_sr.strategies.Strategy "
-            f"({', '.join(found)}): name one as {path}:CLASS"
-        )
-    cls = found[wanted] if wanted else next(iter(found.values()))
-    if not is_dataclass(cls) or "__dataclass_fields__" not in vars(cls):
-        raise InputError(f"{path}: put @dataclass(frozen=True) before class {cls.__name__}")
-    if cls.title() in shipped_strategies():
-        raise InputError(f"{path}: {cls.title()!r} is a shipped strategy: name the class otherwise")
-    return cls
-
-
-def spell(strategy: Strategy, text: str) -> str:
-    """The text that a strategy was found by, with its values as the strategy took them.
-
-    So relative paths are absolute, and the text repeats the run from any folder.
-    """
-    name, options = _parts(text)
-    given = [part.partition("=")[0] for part in _split(options)]
-    shown = ",".join(f"{key}={getattr(strategy, key)}" for key in given)
-    file, colon, wanted = name.partition(".py")
-    name = os.path.abspath(os.path.expanduser(file)) + colon + wanted if colon else name
-    return f"{name}:{shown}" if shown else name
-
-
-def _split(options: str) -> list[str]:
-    """At commas before `name=`, as values may hold commas."""
-    return [part for part in re.split(r",(?=\w+=|$)", options) if part]
-
-
-def _with_options(cls: type[Strategy], text: str) -> Strategy:
-    from pydantic import TypeAdapter, ValidationError  # not needed to list strategies
-
-    known = {item.name for item in fields(cls)}
-    values = {}
-    for part in _split(text):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise InputError(f"strategy {cls.title()}: {part!r} is not option=value")
-        if not known:
-            raise InputError(f"strategy {cls.title()} has no options, but was given {key!r}")
-        if key not in known:
-            raise InputError(f"strategy {cls.title()} has no option {key!r}: {nearest(key, known)}")
-        values[key] = value
-    try:
-        return TypeAdapter(cls).validate_python(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"strategy {cls.title()}: {where}={first['input']}: {first['msg'].lower()}"
-        ) from error
+    def export(self, template: SR3Template, memory: Memory, folder: Path) -> None:
+        """Write what others can use into the folder of a checkpoint after an experience."""

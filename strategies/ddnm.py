@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cl_sr.errors import InputError
-from cl_sr.strategies.base import Strategy, option
+from cl_sr.strategies.base import Memory, Strategy, option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,7 +78,12 @@ class Ddnm(Strategy):
         return "ddnm", self.steps
 
     def restore(
-        self, template: SR3Template, condition: Tensor, lr: Tensor, seeds: Sequence[int]
+        self,
+        template: SR3Template,
+        memory: Memory,
+        condition: Tensor,
+        lr: Tensor,
+        seeds: Sequence[int],
     ) -> Tensor:
         from cl_sr.models import Prior, sr3_prior
         from cl_sr.zero_shot import AveragePool, Bicubic, ddnm

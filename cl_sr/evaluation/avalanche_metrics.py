@@ -18,11 +18,20 @@ class DomainQuality(GenericPluginMetric):
 
     Reads `mb_output` (super-resolved, [-1, 1]) and `mb_x` (packed) of the template. Each value's
     name is `METRIC/test/DOMAIN`; the value is a Python float, which TensorBoard draws as a curve.
+
+    Attributes:
+        images: the values of single images, by domain, of the last evaluation.
     """
 
     def __init__(self, metric: ImageMetric) -> None:
         super().__init__(Mean(), reset_at="experience", emit_at="experience", mode="eval")
         self.metric = metric
+        self.images: dict[str, list[float]] = {}
+
+    def before_eval_exp(self, strategy: Any) -> None:
+        super().before_eval_exp(strategy)
+        (domain,) = strategy.experience.domains
+        self.images[domain] = []
 
     def __str__(self) -> str:
         return self.metric.name
@@ -31,6 +40,8 @@ class DomainQuality(GenericPluginMetric):
         _, image = unpack(strategy.mb_x)
         values = self.metric.of(strategy.mb_output, image)
         self._metric.update(fmean(values), len(values))
+        (domain,) = strategy.experience.domains
+        self.images[domain] += values
 
     def _package_result(self, strategy: Any) -> list[MetricValue]:
         (domain,) = strategy.experience.domains

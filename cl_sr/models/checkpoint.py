@@ -47,9 +47,11 @@ def write_sr3(
     parametrization: Parametrization,
     schedule: NoiseSchedule | None,
     scale: int | None,
+    state: State | None = None,
 ) -> None:
-    """The two files of `save_sr3`, into a folder that is there."""
-    tensors = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
+    """The two files of `save_sr3`, into a folder that is there; `state` in place of net's own."""
+    state = net.state_dict() if state is None else state
+    tensors = {name: t.detach().cpu().contiguous() for name, t in state.items()}
     if schedule is not None:
         tensors[GAMMAS] = schedule.gammas
     save_file(tensors, folder / "model.safetensors")

@@ -113,11 +113,14 @@ class Checkpoints:
     ) -> None:
         values["metrics"] = self.results.lines[: self.results.settled]
         scale = template.scale if template.model.conditional else None
-        net: Any = template.inference_net
+        net: Any = template.net
         model = template.model
         try:
             with whole_folder(path) as partial:
-                write_sr3(partial, net, model.parametrization, model.schedule, scale)
+                weights = template.inference_state
+                write_sr3(partial, net, model.parametrization, model.schedule, scale, weights)
+                if values["experience_iteration"] == 0:
+                    template.strategy.export(template, template.memory, partial)
                 # Cloned, as two names may stand for one tensor.
                 save_file(
                     {name: t.detach().clone().cpu().contiguous() for name, t in tensors.items()},

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cl_sr.data.pairs import unpack
 from cl_sr.diffusion import NoiseSchedule, Parametrization, draw_levels, q_sample
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the net was shown in one iteration, and what it answered.
+
+    Attributes:
+        noisy, condition, level: its input; `condition` is None for an unconditional net.
+        answer: `(B, 3, H, W)`, with gradients.
+        truth: what it should have answered.
+        new: how many images, the first ones, are of the experience that is learnt.
+        rows: the images of the past, by the strategy that gave them.
+    """
+
+    noisy: Tensor
+    condition: Tensor | None
+    level: Tensor
+    answer: Tensor
+    truth: Tensor
+    new: int
+    rows: Mapping[str, slice] = field(default_factory=dict)
+
+    def with_truth(self, truth: Tensor) -> Seen:
+        return replace(self, truth=truth)
 
 
 class PackedSR3(nn.Module):
@@ -38,14 +65,20 @@ class PackedSR3(nn.Module):
 
     def forward(self, packed: Tensor) -> Tensor:
         """uint8 `(B, 6, H, W)` to float `(B, 6, H, W)`: the net's answer over the perfect one."""
+        seen = self.show(packed)
+        return torch.cat([seen.answer, seen.truth], dim=1)
+
+    def show(self, packed: Tensor) -> Seen:
+        """One training step's input, answer and truth, for uint8 `(B, 6, H, W)`."""
         condition, image = unpack(packed)
         diffused = self.parametrization.encode(image, condition)
         level = draw_levels(self.schedule, len(packed), *self.window).to(packed.device)
         noise = torch.randn_like(diffused)
-        seen = condition if self.conditional else None
-        answer = self.net(q_sample(diffused, level, noise), seen, level)
+        noisy = q_sample(diffused, level, noise)
+        shown = condition if self.conditional else None
+        answer = self.net(noisy, shown, level)
         truth = self.parametrization.output(diffused, noise, level)
-        return torch.cat([answer.float(), truth], dim=1)
+        return Seen(noisy, shown, level, answer.float(), truth, len(packed))
 
 
 class DenoisingLoss(nn.Module):

@@ -4,38 +4,32 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
 from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
-from PIL import Image
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch import nn
 
 from cl_sr.benchmarks import Stream, find_stream
 from cl_sr.config import RunConfig
 from cl_sr.data.folder import Track, untracked
-from cl_sr.data.pairs import TestPairs, unpack
 from cl_sr.data.prepare import DomainData, load_domain, manifest
-from cl_sr.data.resize import downsample
 from cl_sr.diffusion import NoiseSchedule
 from cl_sr.errors import Diverged, InputError, nearest
-from cl_sr.evaluation.avalanche_metrics import DomainQuality
-from cl_sr.evaluation.loggers import JSONLinesLogger, SampleRecorder
-from cl_sr.evaluation.matrix import BICUBIC, INIT, ForgettingMatrix
-from cl_sr.evaluation.metrics import ImageMetric, build_metrics, eight_bit
+from cl_sr.evaluation.matrix import INIT
+from cl_sr.evaluation.metrics import ImageMetric, build_metrics
 from cl_sr.strategies import Strategy, find_strategy, spell
 from cl_sr.training.checkpoints import Checkpoints, Saved
 from cl_sr.training.device import choose_device, use_bf16
 from cl_sr.training.environment import describe, manifest_digest
 from cl_sr.training.model import Model, describe_model
-from cl_sr.training.rng import isolated_rng, seed_everything
+from cl_sr.training.results import Results
+from cl_sr.training.rng import seed_everything
 from cl_sr.training.run_folder import RunFolder
 from cl_sr.training.stopping import StopRequest
 from cl_sr.training.template import Sampling, SR3Template
@@ -275,14 +269,13 @@ def _train(
 ) -> None:
     """From the start, or from the last good checkpoint, to the end of the stream."""
     config = plan.config
-    results = _results_logger(folder, plan)
-    recorder = SampleRecorder(config.eval.samples)
+    results = Results(folder, plan)
     checkpoints = Checkpoints(
         folder.path / "checkpoints",
         config.checkpoint.every,
         config.checkpoint.minutes,
         config.checkpoint.keep,
-        results,
+        results.logger,
     )
     saved = None
     if resume:
@@ -294,7 +287,7 @@ def _train(
             _check_place(saved, plan)
             lines = saved.values["metrics"]
             try:
-                results.read(lines, [metric.name for metric in plan.metrics])
+                results.logger.read(lines, [metric.name for metric in plan.metrics])
             except (ValueError, TypeError, KeyError, RecursionError) as error:
                 raise InputError(
                     f"{saved.path} is damaged ({error}): remove it to go on from an earlier one"
@@ -320,35 +313,27 @@ def _train(
     template = build_template(
         plan,
         benchmark.test_stream if config.eval.images else (),
+        metrics=results.qualities,
         plugins=plugins,
-        loggers=[results, recorder, status, *loggers],
+        loggers=[results.logger, results.recorder, status, *loggers],
         checkpoints=checkpoints,
         stop=stop,
     )
     template.lr_scale = lr_scale
     status.template = template
-    matrices = [ForgettingMatrix(m.name, m.higher_is_better) for m in plan.metrics]
-    if config.eval.images:
-        with isolated_rng():  # a DataLoader draws a number whenever it begins
-            bicubic = _bicubic(folder, plan)
-        for name, values in bicubic.items():
-            _record(matrices, BICUBIC, name, values)
-        folder.write_matrices(matrices)
     first = 0
     if saved is not None:
         template.resume(saved)
         first = saved.values["experience"]
-        for after in [INIT, *plan.learnt[:first]]:
-            _record_all(matrices, results, after)
-        folder.write_matrices(matrices)
+    results.begin(plan.learnt[:first])
     for experience in list(benchmark.train_stream)[first:]:
         template.train(experience)
         learnt = "+".join(experience.domains)
-        _write_results(folder, matrices, results, recorder, learnt)
+        results.add(template, learnt)
         checkpoints.write_end(template, learnt)
     if not plan.curriculum:
         template.evaluate()
-        _write_results(folder, matrices, results, recorder, INIT)
+        results.add(template, INIT)
 
 
 def _check_place(saved: Saved, plan: Plan) -> None:
@@ -384,30 +369,10 @@ def _check_origin(folder: RunFolder, plan: Plan) -> None:
         )
 
 
-def _write_results(
-    folder: RunFolder,
-    matrices: Sequence[ForgettingMatrix],
-    results: JSONLinesLogger,
-    recorder: SampleRecorder,
-    learnt: str,
-) -> None:
-    """What the last evaluation found, and the one before any training."""
-    for after in dict.fromkeys([INIT, learnt]):
-        _record_all(matrices, results, after)
-    folder.write_matrices(list(matrices))
-    for name, images in recorder.images.items():
-        _write_strip(folder, name, f"after-{learnt}", images)
-
-
-def _record_all(matrices: Sequence[ForgettingMatrix], results: JSONLinesLogger, after: str) -> None:
-    """The row of the last evaluation after an experience."""
-    for name, values in results.latest.get(after, {}).items():
-        _record(matrices, after, name, values)
-
-
 def build_template(
     plan: Plan,
     test_stream: Sequence[Any],
+    metrics: Sequence[Any],
     plugins: Sequence[Any],
     loggers: Sequence[Any],
     checkpoints: Checkpoints | None = None,
@@ -415,7 +380,6 @@ def build_template(
 ) -> SR3Template:
     """The Avalanche strategy that a plan describes."""
     train, evaluation = plan.config.train, plan.config.eval
-    metrics = [DomainQuality(metric) for metric in plan.metrics]
     return SR3Template(
         net=plan.model.net,
         schedule=plan.model.schedule,
@@ -443,15 +407,6 @@ def build_template(
         plugins=plugins,
         evaluator=EvaluationPlugin(*metrics, loggers=list(loggers)),
     )
-
-
-def _results_logger(folder: RunFolder, plan: Plan) -> JSONLinesLogger:
-    sampler, steps = plan.strategy.sampler(plan.config.eval)
-    constants = {
-        name: {"sampler": sampler, "steps": steps, "source": data.source}
-        for name, data in plan.data.items()
-    }
-    return JSONLinesLogger(folder.append_metrics, constants)
 
 
 def _write_origin(folder: RunFolder, plan: Plan) -> None:
@@ -495,43 +450,3 @@ class Status(BaseLogger):
             reason = f"{type(error).__name__}: {error}"
             with suppress(OSError):  # a full disk must not hide what happened
                 self.write("failed", reason=" ".join(reason.split()))
-
-
-def _record(
-    matrices: Sequence[ForgettingMatrix], after: str, domain: str, values: Mapping[str, float]
-) -> None:
-    for matrix in matrices:
-        matrix.record(after, domain, values[matrix.metric])
-
-
-def _bicubic(folder: RunFolder, plan: Plan) -> dict[str, dict[str, float]]:
-    """Measure bicubic upsampling on every domain, and write the images that SR stands between."""
-    rows = {}
-    config = plan.config
-    for number, (name, data) in enumerate(plan.data.items()):
-        pairs = TestPairs(data, number, config.data.scale, config.data.kernel, config.eval.images)
-        values: dict[str, list[float]] = {metric.name: [] for metric in plan.metrics}
-        for packed, _ in DataLoader(pairs, config.eval.batch_size):
-            bicubic, image = unpack(packed.to(plan.device))
-            for metric in plan.metrics:
-                values[metric.name] += metric.of(bicubic, image)
-        rows[name] = {metric: fmean(of) for metric, of in values.items()}
-        if samples := min(config.eval.samples, len(pairs)):
-            bicubic, image = unpack(torch.stack([pairs[k][0] for k in range(samples)]))
-            low = downsample(data.test[:samples], config.data.scale, config.data.kernel)
-            for column, images in (
-                ("lr", low / 127.5 - 1),
-                ("bicubic", bicubic),
-                ("hr", image),
-            ):
-                _write_strip(folder, name, column, images)
-    return rows
-
-
-def _write_strip(folder: RunFolder, domain: str, column: str, images: Tensor) -> None:
-    """Images `(N, 3, H, W)` in [-1, 1] side by side in one PNG."""
-    if len(images):
-        pixels = eight_bit((images + 1) / 2).to(torch.uint8)
-        path = folder.path / "samples" / domain / f"{column}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels.permute(2, 0, 3, 1).flatten(1, 2).cpu().numpy()).save(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -92,6 +94,20 @@ class RunFolder:
         """Replace a text file in one step."""
         write_text(self.path / name, text)
 
+    def has(self, name: str) -> bool:
+        return (self.path / name).is_file()
+
+    def read_text(self, name: str) -> str:
+        """A text file of the run.
+
+        Raises:
+            InputError: it is not there, or cannot be read.
+        """
+        try:
+            return (self.path / name).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read {self.path / name}: {error}") from error
+
     def write_json(self, name: str, value: Any) -> None:
         self.write(name, json.dumps(value, indent=2) + "\n")
 
@@ -160,6 +176,24 @@ class RunFolder:
 
     def write_matrices(self, matrices: list[ForgettingMatrix]) -> None:
         self.write("matrix.csv", to_csv(matrices))
+
+    def images(self) -> dict[tuple[str, str], dict[str, list[float]]]:
+        """Every test image's metrics: by `after` and domain, then by metric.
+
+        Raises:
+            InputError: there are none, or they are damaged.
+        """
+        found: dict[tuple[str, str], dict[str, list[float]]] = {}
+        try:
+            for line in csv.DictReader(io.StringIO(self.read_text("images.csv"))):
+                place = line.pop("after"), line.pop("domain")
+                del line["image"]
+                values = found.setdefault(place, {name: [] for name in line})
+                for name, value in line.items():
+                    values[name].append(float(value))
+        except (KeyError, ValueError, TypeError, csv.Error) as error:
+            raise InputError(f"{self.path / 'images.csv'} is damaged: {error}") from error
+        return found
 
     def matrices(self) -> list[ForgettingMatrix]:
         """The forgetting matrices, one a metric."""

@@ -12,13 +12,14 @@ from avalanche.training.plugins.clock import Clock
 from avalanche.training.templates.base_sgd import PeriodicEval
 from torch import Tensor
 
+from cl_sr.models.lora import adapted
 from cl_sr.models.weights import below
 from cl_sr.training.rng import RandomState
 
 if TYPE_CHECKING:
     from cl_sr.training.template import SR3Template
 
-FORMAT = 1
+FORMAT = 2
 # Of what they remember, a state has all that matters by other ways.
 STATELESS = (Clock, EvaluationPlugin, FromScratchTrainingPlugin, PeriodicEval)
 CLOCK = ("train_iterations", "train_exp_counter", "train_exp_epochs", "train_exp_iterations",
@@ -44,6 +45,9 @@ def capture(template: SR3Template, random: RandomState) -> tuple[Tensors, Values
     tensors, values = capture_between(template, random)
     if template.ema is not None:
         tensors |= {f"model.{k}": t for k, t in template.model.state_dict().items()}
+    if adapted(template.net):  # the weights for inference are merged ones
+        trained: Any = template.model if template.ema is None else template.ema.module
+        tensors |= {f"adapted.{k}": t for k, t in trained.state_dict().items()}
     optimizer = template.optimizer.state_dict()
     scalars: dict[str, dict[str, Any]] = {}
     for number, state in optimizer["state"].items():
@@ -64,6 +68,8 @@ def capture(template: SR3Template, random: RandomState) -> tuple[Tensors, Values
 def capture_between(template: SR3Template, random: RandomState) -> tuple[Tensors, Values]:
     """The state of a template between two experiences, where the optimizer starts anew."""
     tensors = {f"random.{device}": state for device, state in random.torch.items()}
+    memory = flatten(template.memory)
+    tensors |= {f"memory.{k}": v for k, v in memory.items() if isinstance(v, Tensor)}
     plugins: dict[str, Values] = {}
     for name, plugin in _stateful(template).items():
         plugins[name] = {}
@@ -81,6 +87,8 @@ def capture_between(template: SR3Template, random: RandomState) -> tuple[Tensors
         "experience_iteration": 0,
         "trained_on": template.trained_on,
         "lr_scale": template.lr_scale,
+        "seconds": template.seconds_so_far,
+        "memory": {k: v for k, v in memory.items() if not isinstance(v, Tensor)},
         "clock": {name: getattr(template.clock, name) for name in CLOCK},
         "numpy": [kind, keys.tolist(), *rest],
         "python": [version, list(words), gauss],
@@ -109,13 +117,14 @@ def restore(template: SR3Template, weights: Tensors, tensors: Tensors, values: V
     Raises:
         KeyError, ValueError, RuntimeError, TypeError: they are not of such a template.
     """
-    if template.ema is None:
-        template.model.net.load_state_dict(weights)
+    if adapted(template.net):
+        inferring: Any = template.model if template.ema is None else template.ema.module
+        inferring.load_state_dict(below(tensors, "adapted."))
     else:
+        template.inference_net.load_state_dict(weights)
+    if template.ema is not None:
         if values["ema_updates"] != values["experience_iteration"]:
             raise ValueError(f"a moving average of {values['ema_updates']} updates")
-        net: Any = template.ema.module.net
-        net.load_state_dict(weights)
         template.ema.updates = values["ema_updates"]
         template.model.load_state_dict(below(tensors, "model."))
     _restore_optimizer(template, tensors, values)
@@ -149,7 +158,53 @@ def _restore_optimizer(template: SR3Template, tensors: Tensors, values: Values) 
                 held[key] = torch.empty_like(parameter).copy_(value)
 
 
+def restore_memory(
+    template: SR3Template, weights: Tensors, tensors: Tensors, values: Values
+) -> None:
+    """Put back what the strategies remember, before the model is adapted to an experience."""
+    flat = below(tensors, "memory.") | values["memory"]
+    template.memory = unflatten(
+        {k: v.to(template.device) if isinstance(v, Tensor) else v for k, v in flat.items()}
+    )
+
+
+def memory_bytes(template: SR3Template) -> int:
+    """The size of what the strategies and their plugins remember."""
+    kept = [flatten(template.memory)]
+    kept += [plugin.state_dict() for plugin in _stateful(template).values()]
+    tensors = [t for part in kept for t in part.values() if isinstance(t, Tensor)]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def flatten(memory: Values, prefix: str = "") -> Values:
+    """Nested dictionaries as one, with names joined by `/`."""
+    flat: Values = {}
+    for name, value in memory.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}/")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def unflatten(flat: Values) -> Values:
+    """The inverse of `flatten`, but for empty dictionaries."""
+    memory: Values = {}
+    for name, value in flat.items():
+        *parents, last = name.split("/")
+        place = memory
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return memory
+
+
 def _restore_common(template: SR3Template, tensors: Tensors, values: Values) -> None:
+    restore_memory(template, {}, tensors, values)
+    seconds = values["seconds"]
+    if not isinstance(seconds, list) or not all(type(s) is float and s >= 0 for s in seconds):
+        raise ValueError(f"seconds of training: {seconds}")
+    template.seconds = list(seconds)
     stateful = _stateful(template)
     if stateful.keys() != values["plugins"].keys():
         raise ValueError(f"plugins {list(values['plugins'])} instead of {list(stateful)}")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from avalanche.core import BasePlugin
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils.data import DataLoader
 
 from cl_sr.data.order import Passes, Seeded, derived_seed
@@ -21,15 +23,18 @@ from cl_sr.data.resize import Kernel, downsample
 from cl_sr.diffusion import Denoiser, NoiseSchedule, Parametrization, sample
 from cl_sr.errors import Diverged, InputError
 from cl_sr.evaluation.matrix import INIT
-from cl_sr.strategies import Strategy
+from cl_sr.evaluation.metrics import MAX_PSNR, psnr
+from cl_sr.models.lora import plain_state
+from cl_sr.strategies import Memory, Strategy, compose
 from cl_sr.training.checkpoints import Checkpoints, Saved
 from cl_sr.training.ema import MovingAverage
-from cl_sr.training.packed import DenoisingLoss, PackedSR3
+from cl_sr.training.packed import DenoisingLoss, PackedSR3, Seen
 from cl_sr.training.rng import RandomState, isolated_rng
-from cl_sr.training.state import restore, restore_between
+from cl_sr.training.state import restore, restore_between, restore_memory
 from cl_sr.training.stopping import SIGNALS, StopRequest
 
 LOOK_EVERY = 50  # iterations between looks at whether the loss is finite
+Net = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class SR3Template(SupervisedTemplate):
         scale, kernel: how low-resolution images are made.
         iterations: of each training experience.
         test_stream: Avalanche experiences to evaluate on, one domain each; empty: no evaluation.
-        strategy: the continual-learning strategy.
+        strategy: the continual-learning strategy, or several (`cl_sr.strategies.Composition`).
         sampling: how images are drawn for evaluation.
         seed: of the order of the training images and their random crops.
         checkpoints: writes the state when it is due; None: never.
@@ -77,6 +82,11 @@ class SR3Template(SupervisedTemplate):
         workers: processes that load images; 0: in this one.
         plugins: further Avalanche plugins.
         evaluator: Avalanche's manager of metrics and loggers; None: silent.
+
+    Attributes:
+        memory: what the strategies remember.
+        seen: what the net was shown in this iteration.
+        seconds: of each experience, without evaluations and checkpoints.
 
     Example:
         >>> template = SR3Template(
@@ -118,10 +128,17 @@ class SR3Template(SupervisedTemplate):
         plugins: Sequence[Any] = (),
         evaluator: EvaluationPlugin | None = None,
     ) -> None:
-        self.strategy = strategy or Strategy()
+        self.strategy = compose(strategy or Strategy())
+        self.memory: Memory = {}
+        self.seen: Seen | None = None
+        self.seconds: list[float] = []
+        self.held_out: Any = []
+        self._rows: dict[str, slice] = {}
+        self._started = 0.0
+        self._skeleton = _skeleton(net)
         self.scale = scale
         self.kernel: Kernel = kernel
-        self.iterations = list(iterations)
+        self.budgets = list(iterations)
         self.test_stream = list(test_stream)
         self.sampling = sampling or Sampling()
         self.evaluate_every = eval_every  # not Avalanche's eval_every, which draws random numbers
@@ -143,21 +160,22 @@ class SR3Template(SupervisedTemplate):
         self.workers = workers
         model = PackedSR3(net, schedule, parametrization, conditional).to(device)
         # Convolutions are faster with channels last, on a CPU and on tensor cores.
-        model.to(memory_format=torch.channels_last)
-        found = self.strategy.plugins(self)
-        if not isinstance(found, list) or not all(isinstance(p, BasePlugin) for p in found):
-            raise InputError(
-                f"strategy {self.strategy.title()}: plugins() must return a list of Avalanche "
-                f"plugins, not {found!r}"
-            )
+        self.memory_format: torch.memory_format = (
+            torch.contiguous_format if self.strategy.contiguous else torch.channels_last
+        )
+        model.to(memory_format=self.memory_format)
+        # Already here, as plugins may look at them.
+        self.model = model
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+        self.device = torch.device(device)
         super().__init__(
             model=model,
-            optimizer=torch.optim.Adam(model.parameters(), lr=lr),
+            optimizer=self.optimizer,
             criterion=DenoisingLoss(loss),
             train_mb_size=batch_size,
             eval_mb_size=eval_batch_size,
             device=device,
-            plugins=[*found, *plugins],
+            plugins=[*self.strategy.plugins(self), *plugins],
             evaluator=evaluator or EvaluationPlugin(loggers=[_Silent()]),
         )
 
@@ -167,7 +185,12 @@ class SR3Template(SupervisedTemplate):
     def budget(self) -> int:
         """The iterations of the present experience."""
         assert self.experience is not None
-        return self.iterations[self.experience.current_experience]
+        return self.budgets[self.experience.current_experience]
+
+    @property
+    def number(self) -> int:
+        """The number of the experience that is being learnt, or was last; from 0."""
+        return int(self.learning.current_experience) if self.learning else 0
 
     def train(self, experiences: Any, eval_streams: Any = None, **kwargs: Any) -> Any:
         """Train on one experience or several; see `SupervisedTemplate.train`."""
@@ -203,27 +226,42 @@ class SR3Template(SupervisedTemplate):
     def _before_training_exp(self, **kwargs: Any) -> None:
         assert self.experience is not None
         self.learning = self.experience
-        number = self.experience.current_experience
-        self.model.window = self.strategy.window(number, self.model.schedule.steps)
+        self.model.window = self.strategy.window(self.number, self.model.schedule.steps)
         saved = self._resumed
         if saved is not None and saved.between:
             # Not before `train`: plugins may look at the first random weights there.
             _put_back(restore_between, self, saved)
             self._resumed = None
+        elif saved is not None:
+            _put_back(restore_memory, self, saved)
+        self.strategy.adapt(self, self.memory)
+        self.model.to(self.device)
         super()._before_training_exp(**kwargs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * self.lr_scale
         if self.ema_decay:
             self.ema = MovingAverage(self.model, self.ema_decay)
 
+    def make_optimizer(self, **kwargs: Any) -> None:
+        """Adam anew, over what is trained in this experience."""
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        if not trained:
+            raise InputError(f"strategy {self.strategy.title()}: no weight is left to be trained")
+        self.optimizer.state.clear()
+        rate = self.strategy.learning_rate(self.number, self.lr)
+        # In place, as schedulers hold on to it.
+        (group,) = self.optimizer.param_groups
+        group |= {"params": trained, "lr": rate * self.lr_scale}
+
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
         saved, self._resumed = self._resumed, None
+        self._started = time.monotonic()
         if saved is not None:
             _put_back(restore, self, saved)
         else:
+            self.seconds.append(0.0)
             if experience.current_experience == 0:
                 self.evaluate()
             self.trained_on = "+".join(experience.domains)
+            self.strategy.begin(self, self.memory)
         self._within = True
         if saved is not None:
             self._evaluate_if_due()
@@ -237,10 +275,49 @@ class SR3Template(SupervisedTemplate):
             if self._stop_training:
                 break
 
+    def _after_train_dataset_adaptation(self, **kwargs: Any) -> None:
+        super()._after_train_dataset_adaptation(**kwargs)
+        dataset: Any = self.adapted_dataset
+        kept = len(dataset) - self.strategy.hold_out(self, len(dataset))
+        self.held_out = dataset.subset(range(kept, len(dataset)))
+        self.adapted_dataset: Any = dataset.subset(range(kept))
+
+    def _before_training_iteration(self, **kwargs: Any) -> None:
+        self._rehearse()
+        super()._before_training_iteration(**kwargs)
+
+    def _rehearse(self) -> None:
+        """Put images of the past in the place of the last new ones of the batch."""
+        batch = self.mb_x
+        size, self._rows = len(batch), {}
+        given = self.strategy.rehearsals(self, self.memory, size)
+        if not given:
+            return
+        first = size - sum(map(len, given.values()))
+        if first < 1:
+            raise InputError(
+                f"{' and '.join(given)} leave no room for new images in a batch of {size}: lower "
+                "their ratios, or raise train.batch_size"
+            )
+        for title, images in given.items():
+            stop = min((rows.start for rows in self._rows.values()), default=size)
+            self._rows[title] = slice(stop - len(images), stop)
+        mixed = [images.to(self.device) for images in reversed(given.values())]
+        self.mbatch[0] = torch.cat([batch[:first], *mixed]).contiguous()
+
     def forward(self) -> Tensor:
-        with self._autocast():
-            output: Tensor = self.model(self.mb_x)
-        return output
+        """What `PackedSR3.forward` returns, with the targets that the strategy wants."""
+        with self.autocast():
+            seen = self.model.show(self.mb_x)
+        new = min((rows.start for rows in self._rows.values()), default=seen.new)
+        seen = replace(seen, new=new, rows=self._rows)
+        self.seen = seen.with_truth(self.strategy.target(self, self.memory, seen))
+        return torch.cat([self.seen.answer, self.seen.truth], dim=1)
+
+    def criterion(self) -> Tensor:
+        """The denoising error, and what strategies add to it."""
+        loss: Tensor = super().criterion()
+        return loss + self.strategy.penalty(self, self.memory) if self.is_training else loss
 
     def optimizer_step(self) -> None:
         if self.clip:
@@ -260,7 +337,8 @@ class SR3Template(SupervisedTemplate):
         due = self.checkpoints is not None and self.checkpoints.due(done)
         if self.checkpoints is not None and (due or last):
             self._check_finite()
-            self.checkpoints.write(self, passing=not due)
+            with self._clock_stopped():
+                self.checkpoints.write(self, passing=not due)
         self._stop_if_asked()
         self._evaluate_if_due()
 
@@ -298,8 +376,77 @@ class SR3Template(SupervisedTemplate):
         if self.ema is not None:
             self.model.load_state_dict(self.ema.module.state_dict())
             self.ema = None
+        self.seen = None
+        self.model.requires_grad_(True)
+        self.strategy.end(self, self.memory)
+        self.model.to(memory_format=self.memory_format)
+        self.seconds[-1] += time.monotonic() - self._started
         super()._after_training_exp(**kwargs)
         self.evaluate()
+
+    @property
+    def seconds_so_far(self) -> list[float]:
+        """Of each experience, with the one that is going on."""
+        if not self._within:
+            return list(self.seconds)
+        return [*self.seconds[:-1], self.seconds[-1] + time.monotonic() - self._started]
+
+    @contextmanager
+    def _clock_stopped(self) -> Iterator[None]:
+        """What is done inside is not training."""
+        before = time.monotonic()
+        yield
+        self._started += time.monotonic() - before
+
+    # For strategies
+
+    @property
+    def net(self) -> nn.Module:
+        """The net that is trained."""
+        net: nn.Module = self.model.net
+        return net
+
+    def net_of(self, weights: Mapping[str, Tensor]) -> Net:
+        """The net with other weights, such as those before an experience: for inference alone.
+
+        Args:
+            weights: by the names of the plain net, as `plain_state` gives them.
+        """
+        kernels = {name: tensor for name, tensor in weights.items() if tensor.ndim == 4}
+        for name, kernel in kernels.items():
+            kernels[name] = kernel.contiguous(memory_format=self.memory_format)
+        weights = {**weights, **kernels}
+
+        def net(noisy: Tensor, condition: Tensor | None, level: Tensor) -> Tensor:
+            with torch.no_grad(), self.autocast():
+                answer: Tensor = functional_call(self._skeleton, weights, (noisy, condition, level))
+            return answer.float()
+
+        return net
+
+    def weights(self) -> Tensor:
+        """All weights of the net that is trained as one vector, with gradients."""
+        return torch.cat([weight.flatten() for weight in self.net.parameters()])
+
+    def quality(self, packed: Tensor, weights: Mapping[str, Tensor]) -> float:
+        """The mean PSNR in dB of restoring images, uint8 `(N, 6, H, W)`, with some weights."""
+        net, values = self.net_of(weights), []
+        for first in range(0, len(packed), self.eval_mb_size):
+            condition, image = unpack(packed[first : first + self.eval_mb_size].to(self.device))
+            seeds = range(first, first + len(condition))
+            restored = self.sample(condition, seeds, net)
+            values.append(psnr((restored + 1) / 2, (image + 1) / 2))
+        return float(torch.cat(values).clamp(max=MAX_PSNR).mean())
+
+    def held_out_images(self) -> Tensor:
+        """The images that `Strategy.hold_out` kept from training, uint8 `(N, 6, H, W)`."""
+        return torch.stack([self.held_out[index][0] for index in range(len(self.held_out))])
+
+    def training_images(self, count: int) -> Tensor:
+        """At most `count` images of the experience, drawn at random: uint8 `(n, 6, H, W)`."""
+        dataset: Any = self.adapted_dataset
+        chosen = torch.randperm(len(dataset))[:count].tolist()
+        return torch.stack([dataset[index][0] for index in chosen])
 
     # Evaluation: sampling
 
@@ -307,7 +454,7 @@ class SR3Template(SupervisedTemplate):
         """Sample and measure every test image, leaving the random numbers of training alone."""
         if self.test_stream:
             self._check_finite()
-            with isolated_rng() as self.random_before_evaluation:
+            with self._clock_stopped(), isolated_rng() as self.random_before_evaluation:
                 self.eval(self.test_stream)
             self.random_before_evaluation = None
 
@@ -318,9 +465,21 @@ class SR3Template(SupervisedTemplate):
         net: nn.Module = model.net
         return net
 
-    def sample(self, condition: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Images by the net as it is, `(B, 3, H, W)` in [-1, 1], by the sampling of this run."""
-        denoiser = Denoiser(self.inference_net, self.model.parametrization, self._autocast)
+    @property
+    def inference_state(self) -> dict[str, Tensor]:
+        """The weights of `inference_net`, with adapters merged."""
+        return plain_state(self.inference_net, self._skeleton.state_dict())
+
+    def sample(self, condition: Tensor, seeds: Sequence[int], net: Net | None = None) -> Tensor:
+        """Images `(B, 3, H, W)` in [-1, 1], by the sampling of this run.
+
+        Args:
+            condition: the upsampled low-resolution images, `(B, 3, H, W)` in [-1, 1].
+            seeds: one an image.
+            net: the net to draw them with; None: the one that is trained, as it is.
+        """
+        net = self.inference_net if net is None else net
+        denoiser = Denoiser(net, self.model.parametrization, self.autocast)
         return sample(
             denoiser,
             condition,
@@ -348,6 +507,7 @@ class SR3Template(SupervisedTemplate):
             low = downsample(self.mb_x[:, 3:].cpu(), self.scale, self.kernel)
             self.mb_output = self.strategy.restore(
                 self,
+                self.memory,
                 condition,
                 low.to(self.device) / 127.5 - 1,
                 range(first, first + len(condition)),
@@ -363,10 +523,20 @@ class SR3Template(SupervisedTemplate):
             self._after_eval_forward(**kwargs)
             self._after_eval_iteration(**kwargs)
 
-    def _autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The precision that the net is run in."""
         if not self.bf16:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def _skeleton(net: nn.Module) -> nn.Module:
+    """A copy without weights, to call with any."""
+    tensors = [*net.named_parameters(), *net.named_buffers()]
+    empty = {id(t): torch.empty_like(t, device="meta").requires_grad_(False) for _, t in tensors}
+    for _, parameter in net.named_parameters():
+        empty[id(parameter)] = nn.Parameter(empty[id(parameter)], requires_grad=False)
+    return copy.deepcopy(net, empty).eval()
 
 
 def _leave_signals_to_the_run(_: int) -> None:

@@ -1,0 +1,147 @@
+"""Low-rank adapters of convolutions and linear layers (LoRA, Hu et al., arXiv 2106.09685, Eq. 3).
+
+A weight becomes `W + scale * B A`. For a convolution `W` is taken as the matrix
+`(out, in * height * width)`, so that `A` is a convolution to `rank` channels and `B` one of 1x1:
+the shapes and names of peft. The sum is made once a forward pass and costs little beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+Factors = dict[str, Tensor]
+
+
+class LowRank(nn.Module):
+    """Adds a low-rank matrix to a weight; nothing at first, as `B` begins at zero."""
+
+    def __init__(self, weight: Tensor, rank: int, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
+        columns = weight[0].numel()
+        bound = 1 / math.sqrt(columns)  # as peft and loralib: Kaiming with a = sqrt(5)
+        self.A = nn.Parameter(torch.empty(rank, columns, device=weight.device))
+        self.B = nn.Parameter(torch.zeros(len(weight), rank, device=weight.device))
+        nn.init.uniform_(self.A, -bound, bound)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + self.scale * (self.B @ self.A).view(weight.shape)
+
+
+def adaptable(net: nn.Module, where: str = "") -> dict[str, nn.Module]:
+    """The convolutions and linear layers of a net whose name a regular expression is found in."""
+    return {
+        name: module
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear) and re.search(where, name)
+    }
+
+
+def attach(net: nn.Module, rank: int, where: str = "", scale: float = 1.0) -> None:
+    """Freeze a net and give the layers that `where` is found in a trainable low-rank adapter."""
+    net.requires_grad_(False)
+    for module in adaptable(net, where).values():
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        parametrize.register_parametrization(module, "weight", LowRank(weight, rank, scale))
+
+
+def factors(net: nn.Module) -> Factors:
+    """`LAYER.A` and `LAYER.B` of every adapter that is attached."""
+    return {
+        f"{name}.{factor}": getattr(_adapter(module), factor).detach().clone()
+        for name, module in _adapted_modules(net)
+        for factor in "AB"
+    }
+
+
+def merge(net: nn.Module) -> None:
+    """Add every adapter to its weight for good: the net is plain again."""
+    for _, module in list(_adapted_modules(net)):
+        parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+
+
+def merged(
+    weights: Mapping[str, Tensor], adapter: Mapping[str, Tensor], scale: float = 1.0
+) -> dict[str, Tensor]:
+    """The weights of a plain net with an adapter (`factors`) added."""
+    state = dict(weights)
+    for name, a in adapter.items():
+        layer, factor = name.rsplit(".", 1)
+        if factor == "A":
+            weight, b = state[f"{layer}.weight"], adapter[f"{layer}.B"]
+            state[f"{layer}.weight"] = weight + scale * (b @ a).view(weight.shape)
+    return state
+
+
+def adapted(net: nn.Module) -> bool:
+    """Whether adapters are attached."""
+    return any(True for _ in _adapted_modules(net))
+
+
+def plain_state(net: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
+    """The weights of a net by the names that they have in a plain one, with adapters added."""
+    state = {}
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        state[name] = getattr(net.get_submodule(module), attribute).detach()
+    return state
+
+
+def save_peft(
+    folder: Path, adapter: Mapping[str, Tensor], kernels: Mapping[str, Tensor], scale: float = 1.0
+) -> None:
+    """Write an adapter as peft does: `adapter_model.safetensors` and `adapter_config.json`.
+
+    Args:
+        folder: made where it is not there.
+        adapter: `factors` of it.
+        kernels: the weights of the plain net, for their shapes.
+        scale: of the adapter.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors, layers = {}, []
+    for name, factor in adapter.items():
+        layer, kind = name.rsplit(".", 1)
+        trailing = kernels[f"{layer}.weight"].shape[2:]
+        inner = (-1, *trailing) if kind == "A" else (-1, *(1 for _ in trailing))
+        shape = (len(factor), *inner)
+        tensors[f"base_model.model.{layer}.lora_{kind}.weight"] = (
+            factor.detach().cpu().reshape(shape).contiguous()
+        )
+        if kind == "A":
+            layers.append(layer)
+    rank = next(len(f) for name, f in adapter.items() if name.endswith(".A"))
+    config = {
+        "peft_type": "LORA",
+        "r": rank,
+        "lora_alpha": rank * scale,
+        "target_modules": layers,
+        "bias": "none",
+        "lora_dropout": 0.0,
+        "inference_mode": True,
+    }
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+
+
+def _adapted_modules(net: nn.Module) -> Iterable[tuple[str, nn.Module]]:
+    return (
+        (name, module)
+        for name, module in net.named_modules()
+        if parametrize.is_parametrized(module, "weight") and isinstance(_adapter(module), LowRank)
+    )
+
+
+def _adapter(module: Any) -> Any:
+    return module.parametrizations.weight[0]

@@ -1,0 +1,39 @@
+"""Learning-rate schedules of PyTorch, as a plugin of Avalanche that a run can be resumed with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from avalanche.training.plugins import LRSchedulerPlugin
+
+
+class Scheduling(LRSchedulerPlugin):
+    """Steps a scheduler after each iteration, and begins it anew at each experience.
+
+    Args:
+        optimizer: of the template.
+        scheduler: a class of `torch.optim.lr_scheduler` by name.
+        arguments: of the scheduler.
+
+    Raises:
+        TypeError, ValueError: there is no such scheduler, or it does not take these arguments.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, scheduler: str, arguments: dict[str, Any]
+    ) -> None:
+        cls = getattr(torch.optim.lr_scheduler, scheduler, None)
+        if not (isinstance(cls, type) and issubclass(cls, torch.optim.lr_scheduler.LRScheduler)):
+            raise ValueError(f"torch.optim.lr_scheduler has no {scheduler!r}")
+        super().__init__(cls(optimizer, **arguments), step_granularity="iteration")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {key: value for key, value in self.scheduler.state_dict().items() if _plain(value)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.scheduler.load_state_dict(state)
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, int | float | str | list | None)

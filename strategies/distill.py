@@ -1,0 +1,59 @@
+"""Distillation on the new domain's images: learning without forgetting, for a denoiser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from cl_sr.errors import InputError
+from cl_sr.strategies.base import Memory, Strategy, option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cl_sr.training.template import SR3Template
+
+
+@dataclass(frozen=True)
+class Distill(Strategy):
+    """Keeps the answers of the net of before the experience (Li and Hoiem, arXiv 1606.09282).
+
+    Learning without Forgetting, with the denoiser's answer in place of class scores:
+
+        L = L(new) + weight * mean |f(x, y_t, level) - f_old(x, y_t, level)|^2.
+
+    Teacher and student see the same noisy image: the same t and noise. Together with `replay`, and
+    `on=past`, this is dark experience replay (DER++; Buzzega et al., arXiv 2004.07211, Eq. 6).
+
+    Memory: the weights of before, while the experience lasts. Time: one more forward pass.
+    """
+
+    weight: float = option(1.0, "of the distillation against the data's own loss")
+    on: Literal["new", "past", "all"] = option(
+        "all", "images to distil on: new ones, rehearsed ones"
+    )
+
+    def check(self, steps: int) -> None:
+        if not self.weight >= 0:
+            raise InputError(f"strategy distill: weight={self.weight} must not be negative")
+
+    def begin(self, template: SR3Template, memory: Memory) -> None:
+        if template.number:
+            memory["teacher"] = {k: v.clone() for k, v in template.inference_state.items()}
+
+    def penalty(self, template: SR3Template, memory: Memory) -> Tensor | float:
+        seen = template.seen
+        if seen is None or "teacher" not in memory:
+            return 0.0
+        rows = {"new": slice(0, seen.new), "past": slice(seen.new, None), "all": slice(None)}[
+            self.on
+        ]
+        condition = None if seen.condition is None else seen.condition[rows]
+        teacher = template.net_of(memory["teacher"])
+        wanted = teacher(seen.noisy[rows], condition, seen.level[rows])
+        if not len(wanted):
+            return 0.0
+        return self.weight * (seen.answer[rows] - wanted).square().mean()
+
+    def end(self, template: SR3Template, memory: Memory) -> None:
+        memory.clear()

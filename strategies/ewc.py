@@ -1,0 +1,76 @@
+"""Elastic weight consolidation, with a Fisher information that suits a denoiser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cl_sr.errors import InputError
+from cl_sr.strategies.base import Memory, Strategy, option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cl_sr.training.template import SR3Template
+
+
+@dataclass(frozen=True)
+class Ewc(Strategy):
+    """Holds each weight by its importance for earlier domains (its diagonal Fisher information).
+
+    Kirkpatrick et al. (arXiv 1612.00796), Eq. 3, summed over the earlier domains as in online EWC
+    (Schwarz et al., arXiv 1805.06370):
+
+        L = L(new) + weight / 2 sum_i F_i (w_i - w*_i)^2.
+
+    F_i is the mean square of the gradient of *single* images' losses (that of a batch's mean, as
+    often used, shrinks with the batch), each at one draw of t and noise, with t in the window that
+    the next experience is trained on. Each domain's F is divided by its mean, so that `weight`
+    means the same for any net and resolution.
+
+    Memory: a number a weight. Time: `samples` backward passes of one image after each
+    experience.
+    """
+
+    weight: float = option(0.01, "of the penalty")
+    samples: int = option(256, "images and draws of noise for the Fisher information")
+
+    def check(self, steps: int) -> None:
+        if not self.weight >= 0 or self.samples < 1:
+            raise InputError("strategy ewc: weight must not be negative, samples at least 1")
+
+    def begin(self, template: SR3Template, memory: Memory) -> None:
+        if "fisher" in memory:
+            memory["start"] = template.weights().detach()
+
+    def penalty(self, template: SR3Template, memory: Memory) -> Tensor | float:
+        if "fisher" not in memory:
+            return 0.0
+        away = template.weights() - memory["start"]
+        return self.weight / 2 * (memory["fisher"] * away.square()).sum()
+
+    def end(self, template: SR3Template, memory: Memory) -> None:
+        fisher = self._fisher(template)
+        memory["fisher"] = memory.get("fisher", 0) + fisher / fisher.mean()
+        memory.pop("start", None)
+
+    def _fisher(self, template: SR3Template) -> Tensor:
+        """The mean square of the gradients of single images' losses, `(weights,)`."""
+        import torch
+
+        model = template.model
+        trained, model.window = (
+            model.window,
+            template.strategy.window(template.number + 1, model.schedule.steps),
+        )
+        model.eval()
+        images = template.training_images(self.samples).to(template.device)
+        total = torch.zeros_like(template.weights())
+        for k in range(self.samples):
+            seen = model.show(images[k % len(images)][None])
+            loss = (seen.answer - seen.truth).square().mean()
+            gradient = torch.autograd.grad(loss, list(template.net.parameters()))
+            total += torch.cat([g.flatten() for g in gradient]).square()
+        model.window = trained
+        model.train()
+        return total / self.samples

@@ -1,0 +1,45 @@
+"""Freezing parts of the net after the first domain."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cl_sr.errors import InputError
+from cl_sr.strategies.base import Memory, Strategy, option
+
+if TYPE_CHECKING:
+    from cl_sr.training.template import SR3Template
+
+
+@dataclass(frozen=True)
+class Freeze(Strategy):
+    """Leaves some layers as the first domain made them, and fine-tunes the others.
+
+    Yosinski et al. (arXiv 1411.1792): layers transfer between domains to different degrees. The
+    names of SR3's weights begin with `noise_level_mlp`, `downs.N`, `mid.N`, `ups.N`, `final_conv`.
+
+    Memory: none. Time: less than fine-tuning, as frozen weights need no gradient.
+    """
+
+    parts: str = option("noise_level_mlp|downs|mid", "regular expression of the weights that stay")
+
+    def check(self, steps: int) -> None:
+        try:
+            re.compile(self.parts)
+        except re.error as error:
+            raise InputError(f"strategy freeze: parts={self.parts}: {error}") from error
+
+    def adapt(self, template: SR3Template, memory: Memory) -> None:
+        if template.number == 0:
+            return
+        names = [name for name, _ in template.net.named_parameters()]
+        stay = [name for name in names if re.search(self.parts, name)]
+        if len(stay) in (0, len(names)):
+            raise InputError(
+                f"strategy freeze: parts={self.parts} names {'all' if stay else 'none'} of the "
+                f"weights (noise_level_mlp, downs.N, mid.N, ups.N, final_conv)"
+            )
+        for name, weight in template.net.named_parameters():
+            weight.requires_grad_(name not in stay)

@@ -1,0 +1,79 @@
+"""Low-rank adapters over frozen weights, one a domain (LoRA, arXiv 2106.09685)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cl_sr.errors import InputError
+from cl_sr.strategies.base import Memory, Strategy, option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from cl_sr.training.template import SR3Template
+
+
+@dataclass(frozen=True)
+class Lora(Strategy):
+    """Freezes the first domain's weights; every later one has a low-rank adapter of its own.
+
+    Hu et al., arXiv 2106.09685, Eq. 3: `W = W_0 + B A`, with `B A` of rank `rank`. Images are
+    restored with the adapter of the last domain; `router` chooses one for each image. After each
+    experience the adapter is written as peft does, beside the merged weights.
+
+    Memory: from the second domain on the first weights, and rank * (rows + columns) numbers a layer
+    and domain. Time: as fine-tuning.
+    """
+
+    rank: int = option(16, "of the adapters")
+    where: str = option("", "regular expression of the layers that get one; empty: all")
+    lr: float = option(4.0, "times train.lr, for the adapters")
+
+    def check(self, steps: int) -> None:
+        if self.rank < 1 or not self.lr > 0:
+            raise InputError(f"strategy {self.title()}: rank and lr must be positive")
+        try:
+            re.compile(self.where)
+        except re.error as error:
+            raise InputError(f"strategy {self.title()}: where={self.where}: {error}") from error
+
+    def conflict(self, other: Strategy) -> str:
+        if other.title() in {"ewc", "l2-sp", "si", "freeze", "from-scratch"}:
+            return f"the weights that {other.title()} acts on are frozen under the adapters"
+        return ""
+
+    def learning_rate(self, experience: int, rate: float) -> float:
+        return rate * self.lr if experience else rate
+
+    def adapt(self, template: SR3Template, memory: Memory) -> None:
+        from cl_sr.models.lora import adaptable, attach
+
+        if template.number == 0:
+            return
+        if "base" not in memory:
+            memory["base"] = {k: v.clone() for k, v in template.inference_state.items()}
+        if not adaptable(template.net, self.where):
+            raise InputError(
+                f"strategy {self.title()}: where={self.where} names no layer of the net: try "
+                "where=ups, or leave it out"
+            )
+        template.net.load_state_dict(memory["base"])
+        attach(template.net, self.rank, self.where)
+
+    def end(self, template: SR3Template, memory: Memory) -> None:
+        from cl_sr.models.lora import factors, merge
+
+        if template.number:
+            memory[f"adapter-{template.number}"] = factors(template.net)
+            merge(template.net)
+
+    def export(self, template: SR3Template, memory: Memory, folder: Path) -> None:
+        from cl_sr.models.lora import save_peft
+
+        adapter: dict[str, Tensor] | None = memory.get(f"adapter-{template.number}")
+        if adapter is not None:
+            save_peft(folder / "adapter", adapter, memory["base"])

@@ -1,0 +1,73 @@
+"""Experience replay: some images of the past stand in every batch (Rolnick et al., 1811.11682)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from cl_sr.errors import InputError
+from cl_sr.strategies.base import Memory, Strategy, option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cl_sr.training.template import SR3Template
+
+
+@dataclass(frozen=True)
+class Replay(Strategy):
+    """Rehearses images of earlier domains: `ratio` of every batch.
+
+    Rolnick et al., *Experience Replay for Continual Learning* (arXiv 1811.11682). The loss is
+
+        L = (1 - ratio) L(new images) + ratio L(kept images),
+
+    at an unchanged batch size. `balanced` keeps the same number of every domain; `reservoir` keeps
+    a uniform sample of all images so far (Vitter, 1985), so that a large domain has more of them.
+
+    Memory: `size` high-resolution images of 8 bit. Time: as fine-tuning.
+    """
+
+    size: int = option(160, "images to keep, of all domains together")
+    ratio: float = option(0.5, "share of each batch, 0 < ratio < 1")
+    policy: Literal["balanced", "reservoir"] = option("balanced", "which images are kept")
+
+    def check(self, steps: int) -> None:
+        if self.size < 1:
+            raise InputError(f"strategy replay: size={self.size} must be at least 1")
+        if not 0 < self.ratio < 1:
+            raise InputError(f"strategy replay: ratio={self.ratio} must be between 0 and 1")
+
+    def rehearsal(self, template: SR3Template, memory: Memory, size: int) -> Tensor | None:
+        import torch
+
+        from cl_sr.data.pairs import pack
+
+        kept = [value for name, value in memory.items() if name.startswith("images")]
+        if not kept:
+            return None
+        images = torch.cat(kept)
+        count = min(max(round(self.ratio * size), 1), size - 1)
+        chosen = images[torch.randint(len(images), (count,), device=images.device)]
+        mirrored = torch.rand(count) < 0.5
+        chosen[mirrored] = chosen[mirrored].flip(-1)
+        return pack(chosen.cpu(), template.scale, template.kernel)
+
+    def end(self, template: SR3Template, memory: Memory) -> None:
+        import torch
+
+        new = template.training_images(self.size)[:, 3:].contiguous()
+        if self.policy == "reservoir":
+            # Each image has a random key, and those with the largest ones stay: a uniform sample.
+            total = len(template.experience.dataset)
+            keys = torch.rand(total).sort(descending=True).values[: len(new)]
+            if "images" in memory:
+                new = torch.cat([memory["images"].cpu(), new])
+                keys = torch.cat([memory["keys"].cpu(), keys])
+            best = keys.argsort(descending=True)[: self.size]
+            memory |= {"images": new[best], "keys": keys[best]}
+            return
+        share, more = divmod(self.size, template.number + 1)
+        for k in range(template.number):
+            memory[f"images.{k}"] = memory[f"images.{k}"][: share + (k < more)].clone()
+        memory[f"images.{template.number}"] = new[: share + (template.number < more)].clone()

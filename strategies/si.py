@@ -1,0 +1,40 @@
+"""Synaptic intelligence: importance of weights from their path of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cl_sr.errors import InputError
+from cl_sr.strategies.base import Strategy, option
+
+if TYPE_CHECKING:
+    from cl_sr.training.template import SR3Template
+
+
+@dataclass(frozen=True)
+class Si(Strategy):
+    """Holds each weight by what its changes contributed to learning earlier domains.
+
+    Zenke, Poole and Ganguli (arXiv 1703.04200), Eqs. 3 to 5. Over an experience
+    `omega_i = sum -g_i dw_i`, with g the gradient of the data's loss and dw an update's change;
+    after it `Omega_i += max(omega_i, 0) / (Dw_i^2 + xi)`, with Dw the whole change. Then
+
+        L = L(new) + weight sum_i Omega_i (w_i - w*_i)^2.
+
+    Memory: a number a weight; three while an experience lasts. Time: a few per cent. The first
+    experience must be trained in the same run: with `--init` and no iterations of it, there is no
+    path.
+    """
+
+    weight: float = option(1.0, "of the penalty")
+    xi: float = option(1e-3, "damping of small changes, positive")
+
+    def check(self, steps: int) -> None:
+        if not self.weight >= 0 or not self.xi > 0:
+            raise InputError("strategy si: weight must not be negative, xi positive")
+
+    def plugins(self, template: SR3Template) -> list[Any]:
+        from cl_sr.training.path_integral import PathIntegral
+
+        return [PathIntegral(self.weight, self.xi)]

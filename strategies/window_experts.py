@@ -1,0 +1,54 @@
+"""Experts by noise level: adapted weights inside the fine-tuned window, the old ones outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cl_sr.strategies.base import Memory, option
+from cl_sr.strategies.timestep_window import TimestepWindow
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cl_sr.strategies.base import Net
+    from cl_sr.training.template import SR3Template
+
+
+@dataclass(frozen=True)
+class WindowExperts(TimestepWindow):
+    """As `timestep-window`, and restores with the old weights at all other time-steps.
+
+    An expert for each range of noise (as in eDiff-I; Balaji et al., arXiv 2211.01324, Sec. 4): with
+    the window {start + 1, ..., stop}, f(x, y_t, level_t) is the adapted net's for t in it, and the
+    first domain's for all others, which fine-tuning on the window alone would leave to chance.
+
+    Memory: the first domain's weights, also at inference. Time: as fine-tuning.
+    """
+
+    stop: int = option(1000, "high-noise end of the window, at most T (diffusion.steps)")
+
+    def end(self, template: SR3Template, memory: Memory) -> None:
+        if template.number == 0:
+            memory["first"] = {k: v.clone() for k, v in template.inference_state.items()}
+
+    def extra_parameters(self, memory: Memory) -> int:
+        return sum(weight.numel() for weight in memory.get("first", {}).values())
+
+    def denoiser(self, template: SR3Template, memory: Memory, lr: Tensor) -> Net:
+        if template.number == 0 or "first" not in memory:
+            return template.inference_net
+        first = template.net_of(memory["first"])
+        adapted = template.inference_net
+        levels = template.model.schedule.gammas.sqrt()
+        low, high = float(levels[self.stop]), float(levels[self.start])
+
+        def net(noisy: Tensor, condition: Tensor | None, level: Tensor) -> Tensor:
+            inside = (level >= low * (1 - 1e-6)) & (level < high * (1 - 1e-6))
+            answer = first(noisy, condition, level) if not inside.all() else noisy
+            if not inside.any():
+                return answer
+            new = adapted(noisy, condition, level)
+            return new.where(inside.view(-1, 1, 1, 1), answer.to(new.dtype))
+
+        return net
