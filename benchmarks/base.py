@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cl_sr.data.domains import Domain
 from cl_sr.errors import InputError, nearest
-from cl_sr.plugins import load_file, shipped
+from cl_sr.plugins import Installed, installed, load_file, shipped
 
 if TYPE_CHECKING:
     from cl_sr.data.prepare import DomainData
@@ -112,8 +112,13 @@ def shipped_streams() -> dict[str, Stream]:
     return {module.stream.name: module.stream for module in modules}
 
 
+def installed_streams() -> dict[str, Installed]:
+    """Those that installed packages bring by the entry-point group `cl_sr.benchmarks`."""
+    return installed("cl_sr.benchmarks")
+
+
 def find_stream(name: str) -> Stream:
-    """A shipped stream by its name, or the one in a file `path.py`.
+    """A shipped stream by its name, one of an installed package, or the one in a file `path.py`.
 
     Raises:
         InputError: no such stream; or the file has none.
@@ -123,9 +128,13 @@ def find_stream(name: str) -> Stream:
         if not isinstance(stream, Stream):
             raise InputError(f"{name}: no `stream = Stream(...)` in this file")
         return stream
-    streams = shipped_streams()
-    if name not in streams:
-        raise InputError(
-            f"unknown stream {name!r}: {nearest(name, streams)} (or a file: ./my_stream.py)"
-        )
-    return streams[name]
+    streams, others = shipped_streams(), installed_streams()
+    if name in streams:
+        return streams[name]
+    if name in others:
+        stream = others[name].load()
+        if not isinstance(stream, Stream):
+            raise InputError(f"{others[name]} is no cl_sr.benchmarks.Stream")
+        return stream
+    known = [*streams, *others]
+    raise InputError(f"unknown stream {name!r}: {nearest(name, known)} (or a file: ./my_stream.py)")

@@ -40,6 +40,12 @@ def _absolute(path: Any) -> Any:
     return os.path.abspath(os.path.expanduser(path))
 
 
+def _joined(value: Any) -> Any:
+    """Strategies that act together, as one text."""
+    several = isinstance(value, list) and value and all(isinstance(v, str) for v in value)
+    return "+".join(value) if several else value
+
+
 def _absolute_file(name: Any) -> Any:
     """The same, where the name of something shipped may stand instead of a file."""
     return _absolute(name) if isinstance(name, str) and name.endswith(".py") else name
@@ -186,7 +192,9 @@ class RunConfig(Section):
     stream: Annotated[str, BeforeValidator(_absolute_file)] = Field(
         "celeba-anime", description="a shipped stream or a file: ./mine.py"
     )
-    strategy: str = Field("finetune", description="name:option=value,...")
+    strategy: Annotated[str, BeforeValidator(_joined)] = Field(
+        "finetune", description="name:option=value,...; several: a list, or joined by +"
+    )
     init: AbsolutePath | None = Field(
         None, description="weights to start from; they bring their architecture and schedule"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cl_sr.errors import InputError
 from cl_sr.strategies.base import Memory, Strategy, option
@@ -25,13 +25,18 @@ class Lora(Strategy):
     restored with the adapter of the last domain; `router` chooses one for each image. After each
     experience the adapter is written as peft does, beside the merged weights.
 
+    `train=factors` trains A and B, as they do. `train=weights` trains W (but no biases and norms,
+    of which an adapter has none), and `B A` is the best approximation of its change (Eckart and
+    Young, 1936): it learns as fast as fine-tuning, at its learning rate.
+
     Memory: from the second domain on the first weights, and rank * (rows + columns) numbers a layer
     and domain. Time: as fine-tuning.
     """
 
     rank: int = option(16, "of the adapters")
     where: str = option("", "regular expression of the layers that get one; empty: all")
-    lr: float = option(4.0, "times train.lr, for the adapters")
+    train: Literal["factors", "weights"] = option("factors", "what is trained, see above")
+    lr: float = option(8.0, "times train.lr, with train=factors")
 
     def check(self, steps: int) -> None:
         if self.rank < 1 or not self.lr > 0:
@@ -47,7 +52,7 @@ class Lora(Strategy):
         return ""
 
     def learning_rate(self, experience: int, rate: float) -> float:
-        return rate * self.lr if experience else rate
+        return rate * self.lr if experience and self.train == "factors" else rate
 
     def adapt(self, template: SR3Template, memory: Memory) -> None:
         from cl_sr.models.lora import adaptable, attach
@@ -62,14 +67,27 @@ class Lora(Strategy):
                 "where=ups, or leave it out"
             )
         template.net.load_state_dict(memory["base"])
-        attach(template.net, self.rank, self.where)
+        if self.train == "factors":
+            attach(template.net, self.rank, self.where)
+            return
+        layers = adaptable(template.net, self.where)
+        trained = {f"{layer}.weight" for layer in layers}
+        for name, weight in template.net.named_parameters():
+            weight.requires_grad_(name in trained)
 
     def end(self, template: SR3Template, memory: Memory) -> None:
-        from cl_sr.models.lora import factors, merge
+        from cl_sr.models.lora import extract, factors, merge, merged
 
-        if template.number:
-            memory[f"adapter-{template.number}"] = factors(template.net)
+        if template.number == 0:
+            return
+        if self.train == "factors":
+            adapter = factors(template.net)
             merge(template.net)
+        else:
+            base = memory["base"]
+            adapter = extract(base, template.inference_state, self.rank, self.where)
+            template.net.load_state_dict(merged(base, adapter))
+        memory[f"adapter-{template.number}"] = adapter
 
     def export(self, template: SR3Template, memory: Memory, folder: Path) -> None:
         from cl_sr.models.lora import save_peft

@@ -46,11 +46,13 @@ def find_strategy(text: str) -> Strategy:
 
 
 def find_class(name: str) -> type[Strategy]:
-    """A shipped strategy, or one of an installed package.
+    """A shipped strategy, one of an installed package, or one of a file.
 
     Raises:
         InputError: there is none of this name, or its package is broken.
     """
+    if name.split(":")[0].endswith(".py"):
+        return _from_file(name)
     strategies = shipped_strategies()
     if name in strategies:
         return strategies[name]
@@ -80,8 +82,7 @@ def split_composition(text: str) -> list[str]:
 
 def _find(text: str) -> Strategy:
     name, options = _parts(text)
-    cls = _from_file(name) if name.split(":")[0].endswith(".py") else find_class(name)
-    return _with_options(cls, options)
+    return _with_options(find_class(name), options)
 
 
 def _parts(text: str) -> tuple[str, str]:

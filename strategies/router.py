@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from cl_sr.strategies.base import Memory, Strategy
+from cl_sr.strategies.base import Memory, Strategy, option
 from cl_sr.strategies.lora import Lora
 
 if TYPE_CHECKING:
@@ -27,8 +27,12 @@ class Router(Lora):
     under one Gaussian a domain (`cl_sr.models.gaussian`); no label is needed at test time. The idea
     is that of *Expert Gate* (Aljundi et al., arXiv 1611.06194), which has an autoencoder a domain.
 
+    It trains the weights and keeps their change as an adapter (`train=weights`, see `lora`).
+
     Memory: that of `lora`, and 65 images of 8x8 floats a domain. Time: as fine-tuning.
     """
+
+    train: Literal["factors", "weights"] = option("weights", "what is trained, see lora")
 
     def conflict(self, other: Strategy) -> str:
         if other.title() == "wise-ft":

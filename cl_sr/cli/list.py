@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Iterable
 
 import click
@@ -47,30 +48,31 @@ def _section(title: str, rows: Iterable[tuple[str, str]]) -> None:
 
 
 def _streams() -> None:
-    from cl_sr.benchmarks import shipped_streams
+    from cl_sr.benchmarks.base import installed_streams, shipped_streams
 
     rows = [(name, stream.summary) for name, stream in shipped_streams().items()]
+    rows += [(name, f"from {stream}") for name, stream in installed_streams().items()]
     _section("Streams (--stream NAME, or a file: ./mine.py)", rows)
 
 
 def _strategies() -> None:
-    from cl_sr.strategies import shipped_strategies
+    from cl_sr.strategies.registry import installed_strategies, shipped_strategies
 
     rows = []
     for name, cls in shipped_strategies().items():
         options = ",".join(f"{field.name}={field.default}" for field in dataclasses.fields(cls))
         rows.append((f"{name}:{options}" if options else name, (cls.__doc__ or "").split("\n")[0]))
-    _section("Strategies (--strategy NAME:OPTION=VALUE,...)", rows)
+    rows += [(name, f"from {plugin}") for name, plugin in installed_strategies().items()]
+    _section(
+        "Strategies (--strategy NAME:OPTION=VALUE,..., or a file: ./mine.py; several: A+B)", rows
+    )
 
 
 def _strategy(name: str) -> None:
-    from cl_sr.strategies import shipped_strategies
+    from cl_sr.strategies.registry import find_class
 
-    strategies = shipped_strategies()
-    if name not in strategies:
-        raise InputError(f"unknown strategy {name!r}: {nearest(name, strategies)}")
-    cls = strategies[name]
-    click.echo(f"{name}: {cls.__doc__}\n")
+    cls = find_class(name)
+    click.echo(f"{name}: {inspect.cleandoc(cls.__doc__ or '')}\n")
     rows = [
         (f"{field.name}={field.default}", f"{field.metadata['help']} ({field.type})")
         for field in dataclasses.fields(cls)

@@ -14,6 +14,7 @@ COMMANDS = {
     "run": "Train over a stream and report what was forgotten.",
     "runs": "List runs, how far they came, and what they found.",
     "zero-shot": "Super-resolve images without training, by DDNM with a prior.",
+    "compare": "Compare strategies: what each forgot, learnt and took.",
     "report": "Show the forgetting report of a run again.",
     "list": "List streams, strategies, presets and configuration keys.",
 }

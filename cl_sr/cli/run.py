@@ -34,7 +34,12 @@ UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS
     help="Real images: DIR/<domain>/, or one domain's folder. May be repeated. "
     "Default: $CL_SR_DATA, or stand-ins drawn by code.",
 )
-@click.option("--strategy", metavar="NAME[:KEY=VALUE,...]", help="What is done about forgetting.")
+@click.option(
+    "--strategy",
+    multiple=True,
+    metavar="NAME[:KEY=VALUE,...]",
+    help="What is done about forgetting; see `cl-sr list`. May be repeated: they act together.",
+)
 @click.option("--init", metavar="FILE", help="Weights to start from: *_gen.pth, or one of ours.")
 @click.option("--seed", type=int, help="Of weights, noise and data order.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to run.")
@@ -55,7 +60,7 @@ def command(
     preset: str | None,
     config_file: Path | None,
     data: tuple[str, ...],
-    strategy: str | None,
+    strategy: tuple[str, ...],
     init: str | None,
     seed: int | None,
     device: str | None,
@@ -72,6 +77,7 @@ def command(
     \b
     cl-sr run --stream celeba-anime
     cl-sr run --stream celeba-anime --strategy timestep-window:start=0,stop=200
+    cl-sr run --stream celeba-anime --strategy replay:size=16 --strategy generative-distill
     cl-sr run --stream celeba-df2k --preset small --data ~/images train.lr=2e-4
     cl-sr run --resume runs/NAME
     """
@@ -98,7 +104,7 @@ def command(
         values = configuration.read_preset(preset or configuration.DEFAULT_PRESET)
     flags = {
         "stream": stream,
-        "strategy": strategy,
+        "strategy": "+".join(strategy) or None,
         "init": init,
         "seed": seed,
         "device": device,
@@ -284,7 +290,7 @@ def _describe(plan: Any, name: str, messages: Any) -> None:
 def _default_folder(config: Any) -> Path:
     """`runs/STREAM-STRATEGY-seedN`, with a number where that is taken."""
     stream = Path(config.stream).stem if config.stream.endswith(".py") else config.stream
-    strategy = re.sub(r"[^\w.-]+", "-", config.strategy)
+    strategy = re.sub(r"[^\w.-]+", "-", config.strategy)[:100]
     base = Path("runs") / f"{stream}-{strategy}-seed{config.seed}"
     path, number = base, 1
     while path.exists():

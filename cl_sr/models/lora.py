@@ -65,6 +65,28 @@ def factors(net: nn.Module) -> Factors:
     }
 
 
+def extract(
+    old: Mapping[str, Tensor], new: Mapping[str, Tensor], rank: int, where: str = ""
+) -> Factors:
+    """The best adapter of a rank for the change from old weights to new ones: `factors` of it.
+
+    Best in the sum of squares, by the singular value decomposition (Eckart and Young, 1936).
+    Weights of one dimension (biases, norms) have none.
+    """
+    found = {}
+    for name, weight in new.items():
+        layer = name.removesuffix(".weight")
+        if weight.ndim < 2 or not re.search(where, layer):
+            continue
+        left, strength, right = torch.linalg.svd(
+            (weight - old[name]).flatten(1), full_matrices=False
+        )
+        root = strength[:rank].sqrt()
+        found[f"{layer}.A"] = root[:, None] * right[:rank]
+        found[f"{layer}.B"] = left[:, :rank] * root
+    return found
+
+
 def merge(net: nn.Module) -> None:
     """Add every adapter to its weight for good: the net is plain again."""
     for _, module in list(_adapted_modules(net)):

@@ -127,5 +127,72 @@ def _strip(path: Path) -> list[np.ndarray]:
     return np.split(pixels, pixels.shape[1] // pixels.shape[0], axis=1)
 
 
+def trade_off(rows: Sequence[Any], title: str, path: Path) -> None:
+    """Every strategy by what it forgot (PSNR, dB) and what share of the gain it has.
+
+    Args:
+        rows: of a `cl_sr.reporting.comparison.Comparison`.
+        title: over the figure.
+        path: where to write the PNG; nothing is written where no row has both figures.
+    """
+    known = [row for row in rows if row.share["psnr"].value == row.share["psnr"].value]
+    if not known:
+        return
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axis = figure.subplots()
+    for k, row in enumerate(known):
+        share, lost = row.share["psnr"], row.forgetting["psnr"]
+        x, y = 100 * share.value, lost.value
+        axis.errorbar(
+            x,
+            y,
+            xerr=[[x - 100 * share.low], [100 * share.high - x]],
+            yerr=[[y - lost.low], [lost.high - y]],
+            color=COLOURS[k % len(COLOURS)],
+            marker=MARKERS[(k // len(COLOURS)) % len(MARKERS)],
+            markersize=6,
+            linewidth=1,
+            linestyle="none",
+            label=row.strategy,
+        )
+    axis.axhline(0, color="0.6", linewidth=1)
+    axis.set_xlabel("share of fine-tuning's gain on the target, PSNR (%)")
+    axis.set_ylabel("forgetting of the source, PSNR (dB; lower is better)")
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=10, wrap=True)
+    _save(figure, path)
+
+
+def by_window(rows: Sequence[Any], title: str, path: Path) -> None:
+    """How much larger the source's denoising error got, by time-step window; as `trade_off`."""
+    known = [row for row in rows if row.windows]
+    if not known:
+        return
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axis = figure.subplots()
+    windows = sorted(known[0].windows)
+    for k, row in enumerate(known):
+        axis.plot(
+            range(len(windows)),
+            [row.windows[window] for window in windows],
+            color=COLOURS[k % len(COLOURS)],
+            marker=MARKERS[(k // len(COLOURS)) % len(MARKERS)],
+            markersize=5,
+            linewidth=1.2,
+            label=row.strategy,
+        )
+    axis.axhline(0, color="0.6", linewidth=1)
+    axis.set_xticks(range(len(windows)), [f"{start}-{stop}" for start, stop in windows])
+    axis.set_xlabel("time-steps (left: low noise)")
+    axis.set_ylabel("denoising error of the source (change in dB)")
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=10, wrap=True)
+    _save(figure, path)
+
+
 def _save(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure).print_png(str(path), metadata={"Software": "cl-sr"})

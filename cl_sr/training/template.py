@@ -246,6 +246,7 @@ class SR3Template(SupervisedTemplate):
         if not trained:
             raise InputError(f"strategy {self.strategy.title()}: no weight is left to be trained")
         self.optimizer.state.clear()
+        self.model.zero_grad()  # what is frozen now has gradients of the last experience
         rate = self.strategy.learning_rate(self.number, self.lr)
         # In place, as schedulers hold on to it.
         (group,) = self.optimizer.param_groups

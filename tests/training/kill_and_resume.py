@@ -19,6 +19,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from strategy_cases import ALL, TOGETHER
+
 SETTINGS = [
     "data.size=16", "data.standin_images=20", "model.inner_channel=8", "model.channel_mults=[1, 1]",
     "model.attn_res=[8]", "model.res_blocks=1", "model.norm_groups=4", "model.dropout=0.1",
@@ -63,7 +66,8 @@ def finish(process: subprocess.Popen[str]) -> None:
 
 def results(folder: Path) -> dict[str, bytes]:
     """What must not depend on kills."""
-    found = ["metrics.jsonl", "matrix.csv", "config.yaml", "manifest.csv"]
+    found = ["metrics.jsonl", "matrix.csv", "images.csv", "windows.csv", "config.yaml"]
+    found += ["manifest.csv"]
     found += [
         str(p.relative_to(folder)) for p in folder.glob("checkpoints/[!i]*/model.safetensors")
     ]
@@ -96,9 +100,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    from cl_sr.strategies import shipped_strategies
 
-    names = ["ddnm:steps=2" if name == "ddnm" else name for name in sorted(shipped_strategies())]
+    names = [*ALL, *TOGETHER]
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(2) as pool:
         base = Path(place)
         list(pool.map(lambda name: finish(start(base / f"whole-{name}", name)), names))

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,16 @@ import pytest
 import torch
 from avalanche.training.plugins import SupervisedPlugin
 from safetensors.torch import load_file, save_file
+from strategy_cases import ALL, TOGETHER
 
 from cl_sr.config import read_preset, resolve
 from cl_sr.errors import InputError
 from cl_sr.models import load_sr3
 from cl_sr.reporting import build_report
-from cl_sr.strategies import shipped_strategies
 from cl_sr.training import checkpoints as module
 from cl_sr.training.run import execute, plan_run
 from cl_sr.training.run_folder import RunFolder
 from cl_sr.training.stopping import Stopped, StopRequest
-
-STRATEGIES = ["ddnm:steps=2" if name == "ddnm" else name for name in sorted(shipped_strategies())]
 
 
 def run(path: Path, overrides: list[str], resume: bool = False, **more: Any) -> RunFolder:
@@ -37,7 +36,9 @@ def run(path: Path, overrides: list[str], resume: bool = False, **more: Any) -> 
 
 def results(path: Path) -> dict[str, bytes]:
     """What must not depend on cuts."""
-    files = ["metrics.jsonl", "matrix.csv", "config.yaml", "manifest.csv"]
+    files = ["metrics.jsonl", "matrix.csv", "images.csv", "windows.csv", "config.yaml"]
+    files += ["manifest.csv"]
+    files += [str(p.relative_to(path)) for p in path.glob("checkpoints/*/adapter/*")]
     files += [str(p.relative_to(path)) for p in path.glob("checkpoints/*/model.safetensors")
               if not p.parent.name.startswith("iteration-")]  # fmt: skip
     files += [str(p.relative_to(path)) for p in path.glob("samples/*/*.png")]
@@ -57,7 +58,21 @@ class Cut(SupervisedPlugin):
         setattr(self, moment, cut)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, list[str]], Path]:
+    """The run of a strategy without a cut, made once."""
+    runs: dict[str, Path] = {}
+
+    def make(strategy: str, settings: list[str]) -> Path:
+        if strategy not in runs:
+            runs[strategy] = tmp_path_factory.mktemp("whole") / "run"
+            run(runs[strategy], settings)
+        return runs[strategy]
+
+    return make
+
+
+@pytest.mark.parametrize("strategy", [*ALL, *TOGETHER])
 @pytest.mark.parametrize(
     ("moment", "iteration"),
     [
@@ -66,16 +81,22 @@ class Cut(SupervisedPlugin):
         ("before_training_iteration", 3),
         ("after_eval_exp", 4),
         ("before_training_exp", 4),
+        ("before_training_iteration", 5),
         ("before_eval_iteration", 6),
         ("after_eval", 7),
     ],
 )
 def test_a_cut_run_ends_as_if_it_had_not_been_cut(
-    tmp_path: Path, tiny: list[str], strategy: str, moment: str, iteration: int
+    tmp_path: Path,
+    tiny: list[str],
+    whole: Callable[[str, list[str]], Path],
+    strategy: str,
+    moment: str,
+    iteration: int,
 ) -> None:
     settings = [*tiny, f"strategy={strategy}", "checkpoint.every=1", "model.dropout=0.1"]
-    run(tmp_path / "whole", settings)
-    last = json.loads((tmp_path / "whole" / "status.json").read_text())["of"]
+    uncut = whole(strategy, settings)
+    last = json.loads((uncut / "status.json").read_text())["of"]
     if iteration <= last and not (strategy == "joint" and moment == "before_training_exp"):
         try:
             run(tmp_path / "cut", settings, plugins=[Cut(moment, iteration)])
@@ -83,7 +104,7 @@ def test_a_cut_run_ends_as_if_it_had_not_been_cut(
             run(tmp_path / "cut", settings, resume=True)
     else:
         pytest.skip("the run has no such moment")
-    assert results(tmp_path / "cut") == results(tmp_path / "whole")
+    assert results(tmp_path / "cut") == results(uncut)
     assert RunFolder.open(tmp_path / "cut").finished
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from avalanche.training.plugins import SupervisedPlugin
 from PIL import Image
+from strategy_cases import ALL, TOGETHER
 
 from cl_sr.benchmarks import Stream
 from cl_sr.config import read_preset, resolve
@@ -143,12 +144,18 @@ def test_config_yaml_repeats_the_run(tmp_path: Path, tiny: list[str]) -> None:
     assert records(first) == records(second)
 
 
-@pytest.mark.parametrize("strategy", ["timestep-window:stop=200", "from-scratch", "joint"])
-def test_every_strategy_runs(tmp_path: Path, tiny: list[str], strategy: str) -> None:
-    folder = run(tmp_path / "run", [*tiny, f"strategy={strategy}"])
-    learnt = folder.matrices()[0].learnt
-    assert learnt == (["celeba+animef"] if strategy == "joint" else ["celeba", "animef"])
-    assert records(folder)[-1]["iteration"] == 7
+@pytest.mark.parametrize("strategy", [*ALL, *TOGETHER])
+def test_every_strategy_learns_three_domains(
+    tmp_path: Path, tiny: list[str], strategy: str
+) -> None:
+    folder = run(
+        tmp_path / "run",
+        [*tiny, f"strategy={strategy}", "stream=celeba-anime-df2k", "train.iterations=2"],
+    )
+    learnt = {"joint": ["celeba+animef+df2k-ost"], "ddnm:steps=2": ["celeba"]}
+    expected = learnt.get(strategy, ["celeba", "animef", "df2k-ost"])
+    assert folder.matrices()[0].learnt == expected
+    assert records(folder)[-1]["iteration"] == (2 if "ddnm" in strategy else 6)
 
 
 def test_three_domains_with_the_last_budget_repeated(tmp_path: Path, tiny: list[str]) -> None:

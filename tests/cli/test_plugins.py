@@ -1,0 +1,108 @@
+"""Strategies and streams of installed packages and of files, as their users would call them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "tests" / "example_plugin"
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the third party's package is installed in."""
+    target = tmp_path_factory.mktemp("installed")
+    source = tmp_path_factory.mktemp("source")  # building leaves files behind
+    for file in ("pyproject.toml", "example_plugin.py"):
+        (source / file).write_text((PACKAGE / file).read_text())
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", str(target)]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(source)], check=True)
+    return target
+
+
+def cl_sr(folder: Path, *arguments: str, path: Path | None = None) -> tuple[int, str, str]:
+    """Call the command in a process of its own."""
+    environment = os.environ | {"COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+    if path is not None:
+        environment["PYTHONPATH"] = str(path)
+    code = "from cl_sr.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_package_is_used_by_name(installed: Path, tmp_path: Path, tiny: list[str]) -> None:
+    run = ["run", "--stream", "anime-celeba", "--strategy", "mirror-only:count=2", "--out", "run"]
+    code, _, errors = cl_sr(tmp_path, *run, *tiny, path=installed)
+    assert code == 0, errors
+    saved = json.loads((tmp_path / "run/checkpoints/celeba/training.json").read_text())
+    assert saved["memory"] == {"0-mirror-only/batches": 7}
+    assert "strategy: mirror-only:count=2" in (tmp_path / "run/config.yaml").read_text()
+
+
+def test_it_is_listed(installed: Path, tmp_path: Path) -> None:
+    _, out, _ = cl_sr(tmp_path, "list", path=installed)
+    assert "mirror-only" in out
+    assert "anime-celeba" in out
+    _, out, _ = cl_sr(tmp_path, "list", "strategies", "mirror-only", path=installed)
+    assert "count=1" in out
+    assert "images of a batch that are replaced" in out
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        ("mirror-only:count=many", "count=many"),
+        ("mirror-only:size=3", "no option 'size'"),
+        ("mirror-onl", "did you mean 'mirror-only'"),
+        ("broken", r"example_plugin_that_is_not_there.*cannot be imported"),
+        ("no-strategy", "is not a class derived from"),
+        ("mirror-only:count=11", r"example_plugin\.py, line \d+: ValueError: too many mirrors"),
+        ("mirror-only:count=4", "leave no room for new images"),
+    ],
+)
+def test_what_is_wrong_with_it_is_told_in_a_line(
+    installed: Path, tmp_path: Path, tiny: list[str], strategy: str, message: str
+) -> None:
+    code, _, errors = cl_sr(tmp_path, "run", "--strategy", strategy, *tiny, path=installed)
+    assert code == 2
+    assert "Traceback" not in errors
+    assert re.search(message, errors.splitlines()[-1])
+
+
+def documented() -> str:
+    """The strategy that the documentation shows."""
+    text = (ROOT / "docs" / "strategies.md").read_text()
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+
+
+def test_the_documented_strategy_works(tmp_path: Path, tiny: list[str]) -> None:
+    code = documented()
+    assert len([line for line in code.splitlines() if line.strip()]) <= 20
+    (tmp_path / "anchor.py").write_text(code)
+    plain = ["run", "--strategy", "finetune", "--out", "plain", *tiny]
+    anchored = ["run", "--strategy", "./anchor.py:strength=1e6", "--out", "anchored", *tiny]
+    for arguments in (plain, anchored):
+        status, _, errors = cl_sr(tmp_path, *arguments)
+        assert status == 0, errors
+
+    def moved(run: str) -> float:
+        from cl_sr.models import load_sr3
+
+        nets = [load_sr3(tmp_path / run / "checkpoints" / d) for d in ("celeba", "animef")]
+        old, new = (net.state_dict() for net in nets)
+        return sum(float((new[name] - old[name]).square().sum()) for name in new)
+
+    assert 0 < moved("anchored") < 0.5 * moved("plain")
