@@ -80,6 +80,9 @@ class DataConfig(Section):
     kernel: Literal["bicubic", "area"] = Field("bicubic", description="low-resolution kernel")
     flip: bool = Field(True, description="mirror training images at random")
     split_seed: Seed = Field(0, description="seed of the 70/30 split")
+    split: Literal["test", "validation"] = Field(
+        "test", description="validation: split the training side again, to choose options on"
+    )
     standin_images: Annotated[int, Field(ge=8, le=10_000_000)] = Field(
         1000, description="drawn a domain"
     )
@@ -221,9 +224,9 @@ class RunConfig(Section):
 def presets() -> dict[str, str]:
     """The shipped presets, each with the first line of its comment."""
     found = {}
-    for path in sorted(PRESETS.glob("*.yaml")):
+    for path in sorted(PRESETS.rglob("*.yaml")):
         first = path.read_text(encoding="utf-8").split("\n", 1)[0]
-        found[path.stem] = first.lstrip("# ").strip()
+        found[path.relative_to(PRESETS).with_suffix("").as_posix()] = first.lstrip("# ").strip()
     return found
 
 

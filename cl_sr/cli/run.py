@@ -270,7 +270,8 @@ def _describe(plan: Any, name: str, messages: Any) -> None:
     for data in plan.data.values():
         copies = f", {data.duplicates} exact copies kept on one side" if data.duplicates else ""
         messages.print(
-            f"{data.label}: {len(data.train)} training and {len(data.test)} test images{copies}"
+            f"{data.label}: {len(data.train)} training and {len(data.test)} {data.side} "
+            f"images{copies}"
         )
         if data.enlarged:
             messages.print(

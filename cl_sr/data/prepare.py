@@ -35,6 +35,7 @@ TRAIN_SHARE = 0.7
 FEWEST_IMAGES = 4  # distinct ones: fewer cannot give both sides a meaning
 
 Source = Literal["stand-in", "folder"]
+Side = Literal["test", "validation"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class DomainData:
         test_files: what `test` was made from, in its order, without pixels.
         duplicates: how many images are exact copies of another; all copies are on one side.
         unreadable: files that were skipped.
+        side: what `test` is: the test side, or a validation part of the training side.
     """
 
     domain: Domain
@@ -61,6 +63,7 @@ class DomainData:
     test_files: list[ImageFile]
     duplicates: int
     unreadable: list[Unreadable]
+    side: Side = "test"
 
     @property
     def enlarged(self) -> int:
@@ -82,6 +85,7 @@ def load_domain(
     scale: int,
     standin_images: int = 1000,
     split_seed: int = 0,
+    side: Side = "test",
     memory_gb: float = 8.0,
     track: Track = untracked,
 ) -> DomainData:
@@ -94,6 +98,7 @@ def load_domain(
         scale: high over low resolution.
         standin_images: how many to draw.
         split_seed: of the 70/30 split.
+        side: `validation` leaves the test side alone and splits the training side once more.
         memory_gb: what training images may take; those beyond are read again at each access.
         track: shows how far reading or drawing has come.
 
@@ -107,6 +112,8 @@ def load_domain(
     else:
         files = _standins(domain, size, standin_images, track)
     train, test_files = split(files, split_seed)
+    if side == "validation":
+        train, test_files = split(train, split_seed)
     test = np.stack([_fixed_crop(file, domain, size) for file in test_files])
     return DomainData(
         domain=domain,
@@ -117,6 +124,7 @@ def load_domain(
         test_files=[replace(file, pixels=None) for file in test_files],
         duplicates=len(files) - len({file.sha256 for file in files}),
         unreadable=unreadable,
+        side=side,
     )
 
 
@@ -217,7 +225,7 @@ def manifest(domains: Sequence[DomainData], folders: dict[str, Path]) -> str:
     for data in domains:
         root = folders.get(data.domain.name)
         copies = Counter(file.sha256 for file in [*data.train, *data.test_files])
-        for side, files in (("train", data.train), ("test", data.test_files)):
+        for side, files in (("train", data.train), (data.side, data.test_files)):
             for file in files:
                 path = os.path.relpath(file.path, root) if root else file.path
                 row = [path, file.sha256, file.width, file.height, copies[file.sha256]]

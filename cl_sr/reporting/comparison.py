@@ -30,8 +30,9 @@ from cl_sr.training.run_folder import RunFolder
 BASELINE = "finetune"
 RESAMPLINGS = 2000
 # What two runs must have in common for their figures to compare.
-SAME = ("stream", "data.size", "data.scale", "data.kernel", "eval.images", "eval.sampler",
-        "eval.steps", "eval.eta", "eval.seed", "eval.protocol", "eval.metrics")  # fmt: skip
+SAME = ("stream", "data.size", "data.scale", "data.kernel", "data.split", "eval.images",
+        "eval.sampler", "eval.steps", "eval.eta", "eval.seed", "eval.protocol",
+        "eval.metrics")  # fmt: skip
 
 # What a row tells of each metric.
 FIGURES = ("source", "target", "forgetting", "gain", "share", "against")
@@ -106,13 +107,15 @@ def read_finished(path: Path) -> Finished:
         raise InputError(f"{path} has no images.csv: it evaluated nothing, or is of an old version")
     try:
         environment = folder.read_json("env.json")
+        config = read_yaml(path / "config.yaml")
+        config["data"].setdefault("split", "test")  # runs of 0.1 have no such key
         windows = {}
         for line in csv.DictReader(io.StringIO(folder.read_text("windows.csv"))):
             place = line["after"], line["domain"], int(line["start"]), int(line["stop"])
             windows[place] = float(line["error"])
         return Finished(
             path,
-            read_yaml(path / "config.yaml"),
+            config,
             environment["data"],
             environment["manifest_sha256"],
             environment["metrics"],
@@ -164,10 +167,13 @@ class Figure:
         if math.isnan(self.value):
             return "-"
         plus = "+" if sign else ""
-        shown = f"{self.value:{plus}.{digits}f}{unit}"
-        if math.isnan(self.low):
-            return shown
-        return f"{shown} [{self.low:{plus}.{digits}f}, {self.high:{plus}.{digits}f}]"
+        shown = f"{self.value:{plus}.{digits}f}"
+        if not math.isnan(self.low):
+            shown += f" ± {(self.high - self.low) / 2:.{digits}f}"
+        return shown + unit
+
+    def percent(self) -> str:
+        return Figure(100 * self.value, 100 * self.low, 100 * self.high).text(0, unit=" %")
 
 
 @dataclass(frozen=True)
@@ -341,13 +347,14 @@ class Comparison:
             f"Protocol {evaluation['protocol']}; low resolution: {data['kernel']}, "
             f"x{data['scale']} ({data['size'] // data['scale']} to {data['size']} px); sampler "
             f"{evaluation['sampler']}, {evaluation['steps']} steps, noise seeds from "
-            f"{evaluation['seed']}; test images: {counts}. In brackets: 95 % confidence intervals "
-            f"(bootstrap over images, {RESAMPLINGS} resamplings, paired with plain fine-tuning; "
-            "they do not tell how seeds differ). Source: the domains before the last one, final "
-            "value. Forgetting: just after learning - final; below zero it became better. Share: "
-            "of plain fine-tuning's gain on the later domains. Time: of learning them, over plain "
-            "fine-tuning's. Kept: what training on the last domain has from the ones before, "
-            "beside the model."
+            f"{evaluation['seed']}; {data['split']} images: {counts}. ±: half of the 95 % "
+            f"confidence interval (bootstrap over images, {RESAMPLINGS} resamplings, paired with plain "
+            "fine-tuning; it does not tell how seeds differ). Source: the domains before the last "
+            "one, at the end; versus fine-tuning: the difference from plain fine-tuning's. "
+            "Forgetting: just after learning - at the end; below zero it became better. Share: of "
+            "plain fine-tuning's gain on the later domains. Time: of learning them, over plain "
+            "fine-tuning's. Kept: what learning the last domain has from the ones before, beside "
+            "the model."
         )
 
     def tables(self) -> list[Table]:
@@ -358,25 +365,25 @@ class Comparison:
         ]
 
     def _quality(self, metric: str) -> Table:
-        source, target = "+".join(self.domains[:-1]), self.domains[-1]
+        past, last = "+".join(self.domains[:-1]), self.domains[-1]
         digits = 2 if metric == "psnr" else 4
-        head = ["strategy", "seeds", f"source ({source})", f"target ({target})", "forgetting",
+        head = ["strategy", "seeds", past, "versus fine-tuning", last, "forgetting",
                 "share of gain"]  # fmt: skip
         rows = []
         for row in self.rows:
-            share = row.share[metric]
-            percent = Figure(100 * share.value, 100 * share.low, 100 * share.high)
+            own = row.strategy == BASELINE
             rows.append([
                 row.strategy,
                 str(len(row.seeds)),
-                row.source[metric].text(digits),
-                row.target[metric].text(digits),
+                number(metric, row.source[metric].value),
+                "-" if own else row.against[metric].text(digits, sign=True),
+                number(metric, row.target[metric].value),
                 row.forgetting[metric].text(digits, sign=True),
-                percent.text(0, unit=" %"),
+                "100 %" if own else row.share[metric].percent(),
             ])  # fmt: skip
         bicubic = [fmean(self.first.images[BICUBIC, d][metric]) for d in self.domains]
-        cells = [number(metric, fmean(bicubic[:-1])), number(metric, bicubic[-1])]
-        rows.append(["bicubic upsampling", "-", *cells, "-", "-"])
+        cells = [number(metric, fmean(bicubic[:-1])), "-", number(metric, bicubic[-1]), "-", "-"]
+        rows.append(["bicubic upsampling", "-", *cells])
         return Table(f"{metric.upper()}{' (dB)' if metric == 'psnr' else ''}", head, rows)
 
     def _costs(self) -> Table:

@@ -25,7 +25,7 @@ class Table:
     def rich(self) -> RichTable:
         table = RichTable(title=self.title, title_justify="left")
         for number, name in enumerate(self.head):
-            table.add_column(name, justify="left" if number == 0 else "right")
+            table.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
         for row in self.rows:
             table.add_row(*row)
         return table

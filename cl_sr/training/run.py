@@ -114,6 +114,7 @@ def plan_run(config: RunConfig, track: Callable[[str], Track] = lambda title: un
             scale=config.data.scale,
             standin_images=config.data.standin_images,
             split_seed=config.data.split_seed,
+            side=config.data.split,
             memory_gb=config.data.memory_gb,
             track=track(title),
         )

@@ -45,18 +45,15 @@ def test_an_expression_that_is_none_is_refused() -> None:
         Freeze("(").check(100)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="frozen weights keep the gradient of the experience before, and clipping counts it",
-)
 @pytest.mark.parametrize("strategy", ["freeze:parts=^mix", "lora:rank=2"])
 def test_gradients_of_the_experience_before_have_no_part_in_the_next(
     world: Any, strategy: str
 ) -> None:
     """They would make its steps smaller; and a run that is resumed there has lost them."""
-    first, second = (world.train(strategy, experiences=1, clip=1.0) for _ in range(2))
+    first, second = (world.train(strategy, experiences=1, clip=0.1) for _ in range(2))
     assert torch.equal(first.weights(), second.weights())
     second.net.zero_grad()  # as in a process that begins here
     for template in (first, second):
+        torch.manual_seed(0)
         world.learn(template, [1])
     assert torch.equal(first.weights(), second.weights())

@@ -1,0 +1,234 @@
+"""Comparisons of runs, against figures worked by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from cl_sr.cli.main import main
+from cl_sr.config import read_preset, resolve
+from cl_sr.errors import InputError
+from cl_sr.reporting.comparison import Comparison, Row, find_runs
+
+# PSNR of two images of each domain, after each experience.
+FINETUNE = {
+    ("bicubic", "celeba"): [20.0, 22.0],
+    ("bicubic", "animef"): [17.0, 18.0],
+    ("celeba", "celeba"): [22.0, 24.0],
+    ("celeba", "animef"): [17.0, 19.0],
+    ("animef", "celeba"): [20.0, 21.0],
+    ("animef", "animef"): [18.0, 20.0],
+}
+BETTER = FINETUNE | {
+    ("animef", "celeba"): [22.0, 23.5],
+    ("animef", "animef"): [17.5, 20.0],
+}
+JOINT = {
+    ("bicubic", "celeba"): [20.0, 22.0],
+    ("bicubic", "animef"): [17.0, 18.0],
+    ("celeba+animef", "celeba"): [23.0, 25.0],
+    ("celeba+animef", "animef"): [18.0, 22.0],
+}
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes the folder of a finished run."""
+
+    def make(
+        name: str,
+        strategy: str,
+        values: dict[tuple[str, str], list[float]],
+        seed: int = 0,
+        seconds: float = 10.0,
+        kept: int = 0,
+        errors: tuple[float, float] = (0.1, 0.1),
+        **changes: Any,
+    ) -> Path:
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        config = read_preset("demo") | {"strategy": strategy, "seed": seed}
+        overrides = [f"{key.replace('__', '.')}={value}" for key, value in changes.items()]
+        (folder / "config.yaml").write_text(resolve(config, overrides).to_yaml())
+        (folder / "status.json").write_text('{"state": "finished", "iteration": 1, "of": 1}')
+        domain = {"source": "stand-in"}
+        environment = {
+            "data": {"celeba": domain, "animef": domain},
+            "manifest_sha256": "x",
+            "metrics": {"psnr": True},
+        }
+        (folder / "env.json").write_text(json.dumps(environment))
+        lines = ["after,domain,image,psnr"]
+        for (after, name_), images in values.items():
+            lines += [f"{after},{name_},{k},{value}" for k, value in enumerate(images)]
+        (folder / "images.csv").write_text("\n".join(lines) + "\n")
+        rows = list(dict.fromkeys(after for after, _ in values))[1:]
+        costs = {
+            row: {
+                "seconds": seconds,
+                "iterations": 5,
+                "extra_parameters": 3 * k,
+                "kept_bytes": kept if k == 0 else 77,
+            }
+            for k, row in enumerate(rows)
+        }
+        (folder / "costs.json").write_text(json.dumps(costs))
+        windows = ["after,domain,start,stop,error"]
+        if "animef" in rows:
+            windows += [f"celeba,celeba,0,200,{errors[0]}", f"animef,celeba,0,200,{errors[1]}"]
+        (folder / "windows.csv").write_text("\n".join(windows) + "\n")
+        return folder
+
+    return make
+
+
+def compare(*paths: Path) -> dict[str, Row]:
+    runs, left_out = find_runs(paths)
+    assert not left_out
+    return {row.strategy: row for row in Comparison(runs).rows}
+
+
+def test_the_figures_by_hand(write: Write) -> None:
+    rows = compare(
+        write("a", "finetune", FINETUNE, errors=(0.1, 0.2)),
+        write("b", "replay", BETTER, seconds=12.0, kept=480),
+    )
+    plain, replay = rows["finetune"], rows["replay"]
+    assert plain.source["psnr"].value == 20.5
+    assert plain.forgetting["psnr"].value == 2.5
+    assert plain.gain["psnr"].value == 1.0
+    assert plain.windows == {(0, 200): pytest.approx(10 * math.log10(2))}
+    assert replay.source["psnr"].value == 22.75
+    assert replay.target["psnr"].value == 18.75
+    assert replay.forgetting["psnr"].value == pytest.approx(0.25)
+    assert replay.gain["psnr"].value == pytest.approx(0.75)
+    assert replay.share["psnr"].value == pytest.approx(0.75)
+    assert replay.against["psnr"].value == pytest.approx(2.25)
+    assert replay.time == pytest.approx(1.2)
+    assert replay.kept == 480  # while the last domain was learnt, not after it
+    assert replay.parameters == 3
+    assert next(iter(rows)) == "finetune"
+
+
+def test_intervals_are_those_of_all_resamplings(write: Write) -> None:
+    # With two images a resampling has (1, 1), (1, 2), (2, 2) with chances 1/4, 1/2, 1/4.
+    row = compare(write("a", "finetune", FINETUNE), write("b", "replay", BETTER))["replay"]
+    figure = row.forgetting["psnr"]
+    assert (figure.low, figure.high) == (0.0, 0.5)
+    share = row.share["psnr"]
+    assert (share.low, share.high) == pytest.approx((0.5, 1.0))
+    against = row.against["psnr"]
+    assert (against.low, against.high) == pytest.approx((2.0, 2.5))
+
+
+def test_pairing_makes_the_interval_of_equal_runs_a_point(write: Write) -> None:
+    rows = compare(write("a", "finetune", FINETUNE), write("b", "same", FINETUNE))
+    for figure in (rows["same"].against["psnr"], rows["same"].share["psnr"]):
+        assert figure.low == figure.value == figure.high
+
+
+def test_seeds_are_averaged_and_paired_with_their_own(write: Write) -> None:
+    low = {place: [v - 1 for v in values] for place, values in FINETUNE.items()}
+    rows = compare(
+        write("a", "finetune", FINETUNE, seed=0),
+        write("b", "finetune", low, seed=1),
+        write("c", "replay", BETTER, seed=1),
+    )
+    assert rows["finetune"].seeds == (0, 1)
+    assert rows["finetune"].source["psnr"].value == 20.0
+    assert rows["replay"].against["psnr"].value == pytest.approx(22.75 - 19.5)
+
+
+def test_joint_training_is_measured_from_fine_tunings_rows(write: Write) -> None:
+    joint = compare(write("a", "finetune", FINETUNE), write("b", "joint", JOINT))["joint"]
+    assert joint.forgetting["psnr"].value == pytest.approx(23.0 - 24.0)
+    assert joint.gain["psnr"].value == pytest.approx(20.0 - 18.0)
+    assert joint.share["psnr"].value == pytest.approx(2.0)
+
+
+def test_without_fine_tuning_there_is_no_share(write: Write) -> None:
+    row = compare(write("b", "replay", BETTER))["replay"]
+    assert math.isnan(row.share["psnr"].value)
+    assert math.isnan(row.time)
+    assert row.forgetting["psnr"].value == pytest.approx(0.25)
+    alone = compare(write("c", "joint", JOINT))["joint"]
+    assert math.isnan(alone.forgetting["psnr"].value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"eval__steps": 7}, "eval.steps is 5 and 7"),
+        ({"data__kernel": "area"}, "data.kernel"),
+        ({"stream": "celeba-anime-df2k"}, "stream"),
+        ({"data__split": "validation"}, "data.split is test and validation"),
+    ],
+)
+def test_runs_of_different_protocols_do_not_compare(
+    write: Write, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        compare(write("a", "finetune", FINETUNE), write("b", "replay", BETTER, **changes))
+
+
+def test_the_same_seed_twice_is_refused(write: Write) -> None:
+    with pytest.raises(InputError, match="both replay with seed 0"):
+        compare(write("a", "replay", FINETUNE), write("b", "replay", BETTER))
+
+
+def test_the_command(write: Write, tmp_path: Path) -> None:
+    write("a", "finetune", FINETUNE)
+    write("b", "replay:size=16", BETTER, kept=49152)
+    unfinished = write("c", "ewc", BETTER)
+    (unfinished / "status.json").write_text('{"state": "running", "iteration": 1, "of": 2}')
+    out = tmp_path / "out"
+    result = CliRunner().invoke(main, ["compare", str(tmp_path / "runs"), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "replay:size=16" in result.stdout
+    assert "75 ± 25 %" in result.stdout
+    assert "49.2 kB" in result.stdout
+    assert "is not finished" in result.stderr
+    names = {path.name for path in out.iterdir()}
+    assert names == {"comparison.md", "comparison.csv", "trade-off.png", "windows.png"}
+    assert "| replay:size=16 | 1 |" in (out / "comparison.md").read_text()
+    table = list(csv.DictReader(io.StringIO((out / "comparison.csv").read_text())))
+    (share,) = [r for r in table if (r["strategy"], r["figure"]) == ("replay:size=16", "share")]
+    assert np.isclose(float(share["value"]), 0.75)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda run: (run / "images.csv").unlink(), "evaluated nothing"),
+        (lambda run: (run / "images.csv").write_text("a,b\n1,2\n"), "damaged"),
+        (lambda run: (run / "costs.json").write_text("[]"), "costs.json"),
+        (lambda run: (run / "windows.csv").write_bytes(b"\xff"), "windows.csv"),
+        (lambda run: (run / "status.json").unlink(), "no finished runs"),
+    ],
+)
+def test_damaged_runs_are_told_in_a_line(
+    write: Write, tmp_path: Path, damage: Callable[[Path], Any], message: str
+) -> None:
+    damage(write("a", "finetune", FINETUNE))
+    result = CliRunner().invoke(main, ["compare", str(tmp_path / "runs")])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_what_is_no_run_is_told(tmp_path: Path) -> None:
+    for path, message in ((tmp_path / "nowhere", "no folder"), (tmp_path, "no finished runs")):
+        result = CliRunner().invoke(main, ["compare", str(path)])
+        assert result.exit_code == 2
+        assert message in result.stderr
