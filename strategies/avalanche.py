@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,7 @@ class Avalanche(Strategy):
             InputError: no such plugin, an unfit one, or arguments that it does not take.
         """
         from avalanche.training import plugins
+        from qpsolvers import available_solvers
 
         from cl_sr.config import arguments
 
@@ -92,7 +94,9 @@ class Avalanche(Strategy):
             raise InputError(
                 f"avalanche has no plugin {self.plugin!r}: {nearest(self.plugin, FIT)}"
             )
-        given = arguments(self.arguments.split(",") if self.arguments else [])
+        given = arguments(filter(None, re.split(r",(?=\w+=)", self.arguments)))
+        if self.plugin == "GEMPlugin" and not available_solvers:
+            raise InputError("avalanche:GEMPlugin needs a solver: pip install quadprog")
         try:
             if self.plugin == "LRSchedulerPlugin":
                 return _scheduler(template, given)

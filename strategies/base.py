@@ -154,11 +154,14 @@ class Strategy:
     def begin(self, template: SR3Template, memory: Memory) -> None:
         """Before the first iteration of an experience."""
 
-    def end(self, template: SR3Template, memory: Memory) -> None:
-        """After the last iteration, when the moving average has become the weights.
+    def settle(self, template: SR3Template, memory: Memory) -> None:
+        """Change the weights for good after the last iteration, when they are the moving average.
 
         What `adapt` put into the net must be taken out again: the net of a checkpoint is plain.
         """
+
+    def end(self, template: SR3Template, memory: Memory) -> None:
+        """After an experience, when every strategy has settled: the time to remember something."""
 
     # In an iteration
 

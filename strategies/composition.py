@@ -116,6 +116,10 @@ class Composition(Strategy):
         for part, own in self._each(memory):
             part.begin(template, own)
 
+    def settle(self, template: SR3Template, memory: Memory) -> None:
+        for part, own in self._each(memory):
+            part.settle(template, own)
+
     def end(self, template: SR3Template, memory: Memory) -> None:
         for part, own in self._each(memory):
             part.end(template, own)

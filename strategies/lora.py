@@ -47,6 +47,8 @@ class Lora(Strategy):
             raise InputError(f"strategy {self.title()}: where={self.where}: {error}") from error
 
     def conflict(self, other: Strategy) -> str:
+        if other.title() == "wise-ft":
+            return "an adapter is kept as it was trained, not part of the way"
         if other.title() in {"ewc", "l2-sp", "si", "freeze", "from-scratch"}:
             return f"the weights that {other.title()} acts on are frozen under the adapters"
         return ""
@@ -75,7 +77,7 @@ class Lora(Strategy):
         for name, weight in template.net.named_parameters():
             weight.requires_grad_(name in trained)
 
-    def end(self, template: SR3Template, memory: Memory) -> None:
+    def settle(self, template: SR3Template, memory: Memory) -> None:
         from cl_sr.models.lora import extract, factors, merge, merged
 
         if template.number == 0:

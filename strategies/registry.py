@@ -95,7 +95,7 @@ def _parts(text: str) -> tuple[str, str]:
     name, _, options = text.partition(":")
     if name == "avalanche" and options:  # the plugin is an option like any other
         plugin, _, arguments = options.partition(":")
-        options = f"plugin={plugin}" + (f",{arguments}" if arguments else "")
+        options = (f"{arguments}," if arguments else "") + f"plugin={plugin}"
     return name, options
 
 

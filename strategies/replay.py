@@ -48,7 +48,7 @@ class Replay(Strategy):
             return None
         images = torch.cat(kept)
         count = min(max(round(self.ratio * size), 1), size - 1)
-        chosen = images[torch.randint(len(images), (count,), device=images.device)]
+        chosen = images[torch.randint(len(images), (count,)).to(images.device)]
         mirrored = torch.rand(count) < 0.5
         chosen[mirrored] = chosen[mirrored].flip(-1)
         return pack(chosen.cpu(), template.scale, template.kernel)
@@ -59,7 +59,7 @@ class Replay(Strategy):
         new = template.training_images(self.size)[:, 3:].contiguous()
         if self.policy == "reservoir":
             # Each image has a random key, and those with the largest ones stay: a uniform sample.
-            total = len(template.experience.dataset)
+            total = len(template.adapted_dataset)
             keys = torch.rand(total).sort(descending=True).values[: len(new)]
             if "images" in memory:
                 new = torch.cat([memory["images"].cpu(), new])

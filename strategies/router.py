@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from cl_sr.strategies.base import Memory, Strategy, option
+from cl_sr.strategies.base import Memory, option
 from cl_sr.strategies.lora import Lora
 
 if TYPE_CHECKING:
@@ -33,11 +33,6 @@ class Router(Lora):
     """
 
     train: Literal["factors", "weights"] = option("weights", "what is trained, see lora")
-
-    def conflict(self, other: Strategy) -> str:
-        if other.title() == "wise-ft":
-            return "the router restores with its adapters as they were trained"
-        return super().conflict(other)
 
     def begin(self, template: SR3Template, memory: Memory) -> None:
         from cl_sr.data.resize import downsample

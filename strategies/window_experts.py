@@ -41,10 +41,12 @@ class WindowExperts(TimestepWindow):
         first = template.net_of(memory["first"])
         adapted = template.inference_net
         levels = template.model.schedule.gammas.sqrt()
-        low, high = float(levels[self.stop]), float(levels[self.start])
+        # Borders between two time-steps, as levels are rounded; none above t = 1.
+        low = float(levels[self.stop : self.stop + 2].mean())
+        high = float(levels[self.start : self.start + 2].mean()) if self.start else 2.0
 
         def net(noisy: Tensor, condition: Tensor | None, level: Tensor) -> Tensor:
-            inside = (level >= low * (1 - 1e-6)) & (level < high * (1 - 1e-6))
+            inside = (level >= low) & (level < high)
             answer = first(noisy, condition, level) if not inside.all() else noisy
             if not inside.any():
                 return answer

@@ -43,7 +43,7 @@ class WiseFt(Strategy):
         if template.number:
             memory["old"] = {k: v.clone() for k, v in template.inference_state.items()}
 
-    def end(self, template: SR3Template, memory: Memory) -> None:
+    def settle(self, template: SR3Template, memory: Memory) -> None:
         if "old" not in memory:
             return
         old, new = memory.pop("old"), template.inference_state

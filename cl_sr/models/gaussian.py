@@ -47,7 +47,7 @@ class Gaussian:
         """In nats, `(N,)`, of images `(N, ...)`."""
         away = images.flatten(1).float() - self.mean
         along = away @ self.components.T
-        beside = (away.square().sum(1) - along.square().sum(1)).clamp(min=0)
+        beside = (away - along @ self.components).square().sum(1)
         distance = (along.square() / self.variances).sum(1) + beside / self.rest
         others = self.mean.numel() - len(self.variances)
         volume = self.variances.log().sum() + others * self.rest.log().squeeze()

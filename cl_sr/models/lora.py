@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 Factors = dict[str, Tensor]
@@ -82,8 +83,10 @@ def extract(
             (weight - old[name]).flatten(1), full_matrices=False
         )
         root = strength[:rank].sqrt()
-        found[f"{layer}.A"] = root[:, None] * right[:rank]
-        found[f"{layer}.B"] = left[:, :rank] * root
+        # Of one rank everywhere, as peft reads it: a narrow layer gets zeros.
+        missing = rank - len(root)
+        found[f"{layer}.A"] = F.pad(root[:, None] * right[:rank], (0, 0, 0, missing))
+        found[f"{layer}.B"] = F.pad(left[:, :rank] * root, (0, missing))
     return found
 
 

@@ -348,13 +348,13 @@ class Comparison:
             f"x{data['scale']} ({data['size'] // data['scale']} to {data['size']} px); sampler "
             f"{evaluation['sampler']}, {evaluation['steps']} steps, noise seeds from "
             f"{evaluation['seed']}; {data['split']} images: {counts}. ±: half of the 95 % "
-            f"confidence interval (bootstrap over images, {RESAMPLINGS} resamplings, paired with plain "
-            "fine-tuning; it does not tell how seeds differ). Source: the domains before the last "
-            "one, at the end; versus fine-tuning: the difference from plain fine-tuning's. "
-            "Forgetting: just after learning - at the end; below zero it became better. Share: of "
-            "plain fine-tuning's gain on the later domains. Time: of learning them, over plain "
-            "fine-tuning's. Kept: what learning the last domain has from the ones before, beside "
-            "the model."
+            f"confidence interval (bootstrap over images, {RESAMPLINGS} resamplings, paired "
+            "with plain fine-tuning; it does not tell how seeds differ). Source: the domains "
+            "before the last one, at the end; versus fine-tuning: the difference from plain "
+            "fine-tuning's. Forgetting: just after learning - at the end; below zero it became "
+            "better. Share: of plain fine-tuning's gain on the later domains. Time: of learning "
+            "them, over plain fine-tuning's. Kept: what learning the last domain has from the "
+            "ones before, beside the model."
         )
 
     def tables(self) -> list[Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,7 +27,14 @@ class Scheduling(LRSchedulerPlugin):
         cls = getattr(torch.optim.lr_scheduler, scheduler, None)
         if not (isinstance(cls, type) and issubclass(cls, torch.optim.lr_scheduler.LRScheduler)):
             raise ValueError(f"torch.optim.lr_scheduler has no {scheduler!r}")
-        super().__init__(cls(optimizer, **arguments), step_granularity="iteration")
+        self._make = partial(cls, optimizer, **arguments)
+        super().__init__(self._make(), step_granularity="iteration")
+
+    def before_training_exp(self, strategy: Any, **_: Any) -> None:
+        """A scheduler for this experience's rate, which the optimizer has by now."""
+        for group in strategy.optimizer.param_groups:
+            group.pop("initial_lr", None)
+        self.scheduler = self._make()
 
     def state_dict(self) -> dict[str, Any]:
         return {key: value for key, value in self.scheduler.state_dict().items() if _plain(value)}

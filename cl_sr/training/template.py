@@ -379,6 +379,7 @@ class SR3Template(SupervisedTemplate):
             self.ema = None
         self.seen = None
         self.model.requires_grad_(True)
+        self.strategy.settle(self, self.memory)
         self.strategy.end(self, self.memory)
         self.model.to(memory_format=self.memory_format)
         self.seconds[-1] += time.monotonic() - self._started

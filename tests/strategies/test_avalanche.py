@@ -132,7 +132,6 @@ def test_gradients_are_projected_where_they_would_hurt_the_past(world: Any, plug
 
 
 @pytest.mark.skipif(find_spec("quadprog") is not None, reason="quadprog is installed")
-@pytest.mark.xfail(strict=True, reason="that GEM's solver is missing is told within the training")
 def test_gem_without_its_solver_is_refused_before_a_run() -> None:
     with pytest.raises(InputError, match="quadprog"):
         find_strategy(f"avalanche:GEMPlugin:{ARGUMENTS['GEMPlugin']}").check(100)
@@ -162,13 +161,7 @@ def test_the_strategy_that_is_named_instead_is_shipped(plugin: str) -> None:
     [
         ("ReplayPlugn", "did you mean 'ReplayPlugin'"),
         ("ReplayPlugin:mem_sise=3", "mem_sise.*it takes mem_size"),
-        pytest.param(
-            "ReplayPlugin:mem_size",
-            "'mem_size' is not",
-            marks=pytest.mark.xfail(
-                strict=True, reason="it is said that there is no plugin 'ReplayPlugin,mem_size'"
-            ),
-        ),
+        ("ReplayPlugin:mem_size", "'mem_size' is not"),
         ("EWCPlugin", "ewc_lambda"),
         ("AGEMPlugin:sample_size=3", "patterns_per_experience"),
         ("LRSchedulerPlugin:step_size=3,speed=2", "speed"),
@@ -230,10 +223,6 @@ def test_a_cosine_schedule_by_hand(world: Any) -> None:
     assert found == [pytest.approx(expected)] * 2
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the first rate of a schedule that begins low is overwritten by make_optimizer",
-)
 @pytest.mark.parametrize("experience", [0, 1])
 def test_a_schedule_that_begins_low_ends_at_the_rate_that_was_asked_for(
     world: Any, experience: int
@@ -245,9 +234,6 @@ def test_a_schedule_that_begins_low_ends_at_the_rate_that_was_asked_for(
     assert found[experience] == pytest.approx(expected)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=InputError, reason="arguments are parted at every comma, also within [...]"
-)
 def test_a_list_of_milestones_can_be_given(world: Any) -> None:
     text = "avalanche:LRSchedulerPlugin:scheduler=MultiStepLR,milestones=[1,3],gamma=0.5"
     found = rates(world, text, [4, 1, 1], lr=0.01)

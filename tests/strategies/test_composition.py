@@ -21,6 +21,7 @@ FROZEN_UNDER_ADAPTERS = ("ewc", "l2-sp", "si", "freeze", "from-scratch")
 CONFLICTS = [
     *((adapters, other) for adapters in ("lora", "router") for other in FROZEN_UNDER_ADAPTERS),
     ("router", "wise-ft"),
+    ("lora", "wise-ft"),
     ("timestep-window", "window-experts"),
     ("router", "window-experts"),
     ("router", "ddnm"),
@@ -204,30 +205,6 @@ def test_ratios_that_leave_no_room_for_new_images_are_refused(
     text = f"replay:size=4,ratio={one}+generative-distill:size=4,ratio={two},components=2"
     with pytest.raises(InputError, match="replay and generative-distill leave no room"):
         world.train(text, batch_size=batch)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "lora:rank=2+wise-ft:alpha=0.5",
-        pytest.param(
-            "wise-ft:alpha=0.5+lora:rank=2",
-            marks=pytest.mark.xfail(
-                strict=True,
-                raises=RuntimeError,
-                reason="wise-ft loads plain weights while the adapters are attached",
-            ),
-        ),
-    ],
-)
-def test_wise_ft_goes_part_of_the_way_of_an_adapter(world: Any, text: str) -> None:
-    """In either order the weights are W + alpha B A."""
-    whole = world.train("lora:rank=2")
-    base = whole.memory["0-lora"]["base"]
-    part = world.train(text)
-    for name, weight in part.net.state_dict().items():
-        expected = (base[name] + whole.net.state_dict()[name]) / 2
-        assert torch.allclose(weight, expected, atol=1e-6)
 
 
 def test_one_strategy_is_a_composition_of_one_part() -> None:

@@ -153,10 +153,6 @@ def test_nothing_is_rehearsed_in_the_first_experience(world: Any) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.xfail(
-    strict=True,
-    reason="images are drawn by the GPU's generator once a resumed run has moved them there",
-)
 def test_which_images_are_drawn_does_not_depend_on_where_they_lie(world: Any) -> None:
     """Resuming moves what is remembered to the device; before, `end` left it on the CPU."""
     template = world.train(Replay(size=8), experiences=1)

@@ -54,10 +54,6 @@ def test_the_borders_are_exact_for_the_schedule_of_the_paper(world: Any, start: 
     assert whose(template, WindowExperts(start, 1500), levels) == expected
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="at t = 1 the level is 1 - 5e-7, and the border of the window is put at 1 - 1e-6",
-)
 def test_a_window_from_0_has_the_first_time_step_of_the_papers_schedule(world: Any) -> None:
     template = at_number_one(world, schedule=NoiseSchedule.linear(2000))
     levels = template.model.schedule.gammas.sqrt()[1:3].float()
