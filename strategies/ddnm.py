@@ -38,6 +38,9 @@ class Ddnm(Strategy):
         if self.prior:  # so that config.yaml repeats the run from any folder
             object.__setattr__(self, "prior", os.path.abspath(os.path.expanduser(self.prior)))
 
+    def conflict(self, other: Strategy) -> str:
+        return "" if other.title() == "avalanche" else "nothing is trained but the prior"
+
     def check(self, steps: int) -> None:
         from cl_sr.zero_shot.ddnm import travel_times
 

@@ -10,5 +10,10 @@ from cl_sr.strategies.base import Strategy
 class Joint(Strategy):
     """Train on all domains mixed, for the sum of their iterations: the upper bound."""
 
+    def conflict(self, other: Strategy) -> str:
+        if other.title() == "avalanche":
+            return ""
+        return "all domains are learnt at once, and there is no past to protect"
+
     def curriculum(self, domains: Sequence[str]) -> list[tuple[str, ...]]:
         return [tuple(domains)]

@@ -47,6 +47,8 @@ class Lora(Strategy):
             raise InputError(f"strategy {self.title()}: where={self.where}: {error}") from error
 
     def conflict(self, other: Strategy) -> str:
+        if isinstance(other, Lora):
+            return "each adapts the first domain's weights in its way"
         if other.title() == "wise-ft":
             return "an adapter is kept as it was trained, not part of the way"
         if other.title() in {"ewc", "l2-sp", "si", "freeze", "from-scratch"}:

@@ -9,6 +9,8 @@ import io
 import json
 import os
 import pickle
+import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from strategy_cases import TOGETHER
 
 from cl_sr.cli.main import main
 from cl_sr.config import keys, read_preset, resolve
@@ -30,6 +33,7 @@ from cl_sr.diffusion import NoiseSchedule, Parametrization
 from cl_sr.errors import InputError
 from cl_sr.models import SR3UNet, load_prior, load_sr3, save_sr3
 from cl_sr.models.ddpm import DDPMUNet
+from cl_sr.strategies import shipped_strategies
 from cl_sr.training.run import execute, plan_run
 from cl_sr.training.run_folder import RunFolder
 
@@ -112,6 +116,30 @@ def test_configurations(here: Path, tiny: list[str], changes: list[tuple[str, An
     (here / "c.yaml").write_text(text, encoding="utf-8", errors="replace")
     with nothing_new(here):
         one_line_or_right(["run", "--config", "c.yaml", "--dry-run"])
+
+
+options = st.sampled_from(
+    ["size", "ratio", "weight", "rank", "lr", "where", "parts", "policy", "on", "alpha", "keep",
+     "held_out", "samples", "xi", "start", "stop", "plugin", "components", "train", "steps", "eta",
+     "prior", "x", ""]
+)  # fmt: skip
+values = st.sampled_from(
+    ["0", "-1", "nan", "inf", "1e999", "0.5", "1", "[", "(", "", "reservoir", "new", "x,y", "a+b",
+     "ReplayPlugin", "mem_size=3", "99"]
+)  # fmt: skip
+strategies = st.builds(
+    lambda name, given: f"{name}:{','.join(f'{key}={value}' for key, value in given)}",
+    st.sampled_from([*sorted(shipped_strategies()), "./x.py", "nothing", ""]),
+    st.lists(st.tuples(options, values), max_size=2),
+)
+
+
+@fuzz
+@given(st.lists(strategies, min_size=1, max_size=3))
+def test_strategies(here: Path, tiny: list[str], names: list[str]) -> None:
+    given_ = [argument for name in names for argument in ("--strategy", name)]
+    with nothing_new(here):
+        one_line_or_right(["run", "--dry-run", *given_, *tiny, "data.standin_images=8"])
 
 
 @fuzz
@@ -224,9 +252,16 @@ json_values = st.one_of(
 def test_states_of_runs(here: Path, tiny: list[str], data: st.DataObject) -> None:
     """A checkpoint that anyone may have changed: refused in one line, passed over, or right."""
     config = resolve(
-        read_preset("demo"), [*tiny, "checkpoint.every=1", "data.standin_images=8", "eval.images=1"]
+        read_preset("demo"),
+        [
+            *tiny,
+            "checkpoint.every=1",
+            "data.standin_images=8",
+            "eval.images=1",
+            f"strategy={data.draw(st.sampled_from(['finetune', 'lora:rank=2', *TOGETHER]))}",
+        ],
     )
-    whole = here / "whole"
+    whole = here / str(zlib.crc32(config.strategy.encode()))
     if not whole.exists():
         plan = plan_run(config)
         execute(plan, RunFolder.create(whole, False, plan.first_files()))
@@ -243,14 +278,15 @@ def test_states_of_runs(here: Path, tiny: list[str], data: st.DataObject) -> Non
     else:
         file.write_bytes(changed(data.draw, before[file]))
     # The weights after the last domain would be newer than the changed ones.
-    for end in (whole / "checkpoints" / "animef").glob("*"):
-        end.unlink()
+    shutil.rmtree(whole / "checkpoints" / "animef")
     outside = listing(here) - listing(whole)
-    with one_line():
-        execute(plan_run(config), RunFolder.open(whole), resume=True)
-    assert listing(here) - listing(whole) == outside
-    for path in [p for p in whole.rglob("*") if p.is_file() and p not in before]:
-        path.unlink()
-    for path, content in before.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    try:
+        with one_line():
+            execute(plan_run(config), RunFolder.open(whole), resume=True)
+        assert listing(here) - listing(whole) == outside
+    finally:
+        for path in [p for p in whole.rglob("*") if p.is_file() and p not in before]:
+            path.unlink()
+        for path, content in before.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)

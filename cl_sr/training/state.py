@@ -89,6 +89,7 @@ def capture_between(template: SR3Template, random: RandomState) -> tuple[Tensors
         "lr_scale": template.lr_scale,
         "seconds": template.seconds_so_far,
         "memory": {k: v for k, v in memory.items() if not isinstance(v, Tensor)},
+        "memory_shapes": _shapes(memory),
         "clock": {name: getattr(template.clock, name) for name in CLOCK},
         "numpy": [kind, keys.tolist(), *rest],
         "python": [version, list(words), gauss],
@@ -163,9 +164,15 @@ def restore_memory(
 ) -> None:
     """Put back what the strategies remember, before the model is adapted to an experience."""
     flat = below(tensors, "memory.") | values["memory"]
+    if _shapes(flat) != values["memory_shapes"]:
+        raise ValueError("not all that the strategies remember is there")
     template.memory = unflatten(
         {k: v.to(template.device) if isinstance(v, Tensor) else v for k, v in flat.items()}
     )
+
+
+def _shapes(flat: Values) -> dict[str, list[int]]:
+    return {name: list(t.shape) for name, t in flat.items() if isinstance(t, Tensor)}
 
 
 def memory_bytes(template: SR3Template) -> int:

@@ -10,6 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from cl_sr.cli.main import main
+from cl_sr.plugins import installed as find_installed
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "tests" / "example_plugin"
@@ -71,15 +75,28 @@ def test_it_is_listed(installed: Path, tmp_path: Path) -> None:
         ("no-strategy", "is not a class derived from"),
         ("mirror-only:count=11", r"example_plugin\.py, line \d+: ValueError: too many mirrors"),
         ("mirror-only:count=4", "leave no room for new images"),
+        ("mirror-only+mirror-only", "given twice"),
+        ("lora+mirror-only+router", "both decide the weights at inference|cannot work together"),
     ],
 )
 def test_what_is_wrong_with_it_is_told_in_a_line(
-    installed: Path, tmp_path: Path, tiny: list[str], strategy: str, message: str
+    installed: Path,
+    tmp_path: Path,
+    tiny: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    strategy: str,
+    message: str,
 ) -> None:
-    code, _, errors = cl_sr(tmp_path, "run", "--strategy", strategy, *tiny, path=installed)
-    assert code == 2
-    assert "Traceback" not in errors
-    assert re.search(message, errors.splitlines()[-1])
+    monkeypatch.syspath_prepend(installed)
+    monkeypatch.chdir(tmp_path)
+    find_installed.cache_clear()
+    try:
+        result = CliRunner().invoke(main, ["run", "--strategy", strategy, *tiny])
+    finally:
+        find_installed.cache_clear()
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.stderr
+    assert re.search(message, result.stderr.splitlines()[-1])
 
 
 def documented() -> str:

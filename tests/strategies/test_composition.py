@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ CONFLICTS = [
     ("router", "ddnm"),
     ("window-experts", "ddnm"),
     ("joint", "ddnm"),
+    ("joint", "replay"),
+    ("ddnm", "distill"),
+    ("lora", "router"),
 ]
 
 
@@ -74,13 +78,11 @@ def test_a_plus_parts_strategies_and_no_values(text: str, parts: list[str]) -> N
 
 
 def test_values_with_a_plus_arrive() -> None:
-    found: Any = find_strategy("ddnm:prior=/data/a+b/c.pt,steps=7+replay:size=12")
-    assert [part.title() for part in found.parts] == ["ddnm", "replay"]
-    assert (found.parts[0].prior, found.parts[0].steps, found.parts[1].size) == (
-        "/data/a+b/c.pt",
-        7,
-        12,
-    )
+    text = "ddnm:prior=/data/a+b/c.pt,steps=7+avalanche:LRSchedulerPlugin:step_size=12"
+    found: Any = find_strategy(text)
+    assert [part.title() for part in found.parts] == ["ddnm", "avalanche"]
+    assert (found.parts[0].prior, found.parts[0].steps) == ("/data/a+b/c.pt", 7)
+    assert found.parts[1].arguments == "step_size=12"
     assert find_strategy("ewc:weight=1e+5").weight == 1e5  # type: ignore[attr-defined]
 
 
@@ -88,10 +90,11 @@ def test_the_spelling_of_a_composition_finds_it_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    text = "ddnm:prior=a+b.pt,steps=7 + replay:size=12,policy=reservoir"
+    text = "ddnm:prior=a+b.pt,steps=7 + avalanche:LRSchedulerPlugin:step_size=12,gamma=0.5"
     found = find_strategy(text)
     spelt = spell(found, text)
-    assert spelt == f"ddnm:prior={tmp_path}/a+b.pt,steps=7+replay:size=12,policy=reservoir"
+    scheduler = "avalanche:LRSchedulerPlugin:step_size=12,gamma=0.5"
+    assert spelt == f"ddnm:prior={tmp_path}/a+b.pt,steps=7+{scheduler}"
     monkeypatch.chdir("/")
     assert find_strategy(spelt) == found
 
@@ -128,12 +131,20 @@ def test_each_part_has_a_memory_of_its_own() -> None:
     assert both.penalty(template, memory) == 21
 
 
+@dataclass(frozen=True)
+class AtOnce(Strategy):
+    """All domains in one experience."""
+
+    def curriculum(self, domains: Sequence[str]) -> list[tuple[str, ...]]:
+        return [tuple(domains)]
+
+
 def test_hooks_of_one_owner_are_that_parts_and_others_are_joined(world: Any) -> None:
     both = Composition(
         (
             find_strategy("replay:size=4"),
             find_strategy("timestep-window:start=3,stop=9"),
-            find_strategy("joint"),
+            AtOnce(),
             find_strategy("wise-ft:held_out=2"),
         )
     )
