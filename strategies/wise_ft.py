@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,21 +14,24 @@ if TYPE_CHECKING:
 
     from cl_sr.training.template import SR3Template
 
+ALPHAS = (0.0, *(k / 10 for k in range(2, 11)))
+
 
 @dataclass(frozen=True)
 class WiseFt(Strategy):
     """Goes only part of the way from the old weights to the new ones, as far as is needed.
 
     WiSE-FT (Wortsman et al., arXiv 2109.01903), Eq. 1: `w = (1 - alpha) w_old + alpha w_new`. With
-    alpha=0 (the default) it is chosen for each experience: the smallest that keeps `keep` of the
-    gain in PSNR on `held_out` images of the new domain, which are not trained on.
+    alpha=0 (the default) it is chosen for each experience among 0.2, 0.3, ..., 1: the smallest that
+    keeps `keep` of the largest gain in PSNR on `held_out` images of the new domain, which are not
+    trained on. The gain is often larger on the way than at its end, as with averages of weights.
 
-    Memory: the old weights, while the experience lasts. Time: as fine-tuning, and 8 evaluations on
+    Memory: the old weights, while the experience lasts. Time: as fine-tuning, and 10 evaluations on
     the held-out images.
     """
 
     alpha: float = option(0.0, "how far to go, 0 < alpha <= 1; 0: chosen on held-out images")
-    keep: float = option(0.95, "share of the new domain's gain that is kept")
+    keep: float = option(0.95, "share of the largest gain on the new domain that is kept")
     held_out: int = option(64, "images of the new domain to choose alpha on")
 
     def check(self, steps: int) -> None:
@@ -55,19 +59,12 @@ class WiseFt(Strategy):
     def _choose(
         self, template: SR3Template, old: dict[str, Tensor], new: dict[str, Tensor]
     ) -> float:
-        """By bisection, as quality on the new domain grows along the way."""
         images = template.held_out_images()
-
-        def quality(alpha: float) -> float:
-            return template.quality(images, interpolated(old, new, alpha))
-
-        least, most = quality(0.0), quality(1.0)
-        wanted = least + self.keep * (most - least)
-        low, high = 0.0, 1.0
-        for _ in range(6):
-            middle = (low + high) / 2
-            low, high = (low, middle) if quality(middle) >= wanted else (middle, high)
-        return high
+        gains = {alpha: template.quality(images, interpolated(old, new, alpha)) for alpha in ALPHAS}
+        start = gains.pop(0.0)
+        most = max(gains.values()) - start
+        wanted = self.keep * most if most > 0 else -math.inf
+        return min(alpha for alpha, reached in gains.items() if reached - start >= wanted)
 
 
 def interpolated(old: dict[str, Tensor], new: dict[str, Tensor], alpha: float) -> dict[str, Tensor]:

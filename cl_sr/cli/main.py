@@ -15,6 +15,7 @@ COMMANDS = {
     "runs": "List runs, how far they came, and what they found.",
     "zero-shot": "Super-resolve images without training, by DDNM with a prior.",
     "compare": "Compare strategies: what each forgot, learnt and took.",
+    "layers": "Tell which layers of a run forgot.",
     "report": "Show the forgetting report of a run again.",
     "list": "List streams, strategies, presets and configuration keys.",
 }

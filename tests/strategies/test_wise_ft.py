@@ -72,18 +72,13 @@ def test_images_that_are_held_out_are_never_trained_on(
 
 
 @pytest.mark.parametrize(
-    ("keep", "least", "most", "power"),
-    [(0.95, 20, 30, 1.0), (0.5, 20, 30, 2.0), (0.75, 20, 30, 0.3), (1.0, 25, 26, 1.0)],
+    ("keep", "expected"),
+    # Of 10 (1 - (alpha - 0.7)^2 / 0.49), which is 10 at most: 7.45 at 0.3, 9.18 at 0.5, 10 at 0.7.
+    [(0.5, 0.3), (0.8, 0.4), (0.9, 0.5), (0.95, 0.6), (1.0, 0.7)],
 )
-def test_bisection_finds_the_smallest_that_keeps_the_gain(
-    world: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    keep: float,
-    least: float,
-    most: float,
-    power: float,
+def test_the_smallest_that_keeps_the_gain_is_chosen(
+    world: Any, monkeypatch: pytest.MonkeyPatch, keep: float, expected: float
 ) -> None:
-    """Quality least + (most - least) alpha^power keeps `keep` of it from keep^(1/power) on."""
     template = world.template()
     old, new = {"w": torch.zeros(1)}, {"w": torch.ones(1)}
     monkeypatch.setattr(template, "held_out_images", lambda: torch.zeros(1), raising=False)
@@ -91,13 +86,11 @@ def test_bisection_finds_the_smallest_that_keeps_the_gain(
 
     def quality(images: Any, weights: Any) -> float:
         asked.append(float(weights["w"]))
-        return least + (most - least) * asked[-1] ** power
+        return 20 + 10 * (1 - (asked[-1] - 0.7) ** 2 / 0.49)
 
     monkeypatch.setattr(template, "quality", quality)
-    alpha = WiseFt(keep=keep)._choose(template, old, new)
-    smallest = keep ** (1 / power)
-    assert smallest - 1e-6 <= alpha <= smallest + 1 / 64 + 1e-6
-    assert len(asked) == 8
+    assert WiseFt(keep=keep)._choose(template, old, new) == expected
+    assert asked == pytest.approx([0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
 
 
 def test_where_nothing_is_gained_it_hardly_goes(
@@ -107,7 +100,7 @@ def test_where_nothing_is_gained_it_hardly_goes(
     monkeypatch.setattr(template, "held_out_images", lambda: torch.zeros(1), raising=False)
     monkeypatch.setattr(template, "quality", lambda _, weights: 30 - 2 * float(weights["w"]))
     chosen = WiseFt()._choose(template, {"w": torch.zeros(1)}, {"w": torch.ones(1)})
-    assert chosen == 1 / 64
+    assert chosen == 0.2
 
 
 def test_the_chosen_one_is_used(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +131,6 @@ def test_the_chosen_one_is_used(world: Any, monkeypatch: pytest.MonkeyPatch) -> 
     world.learn(template, [1])
     alpha = template.memory[OWN]["alpha-1"]
     assert 0 < alpha <= 1
-    assert (alpha * 64) == int(alpha * 64)
     expected = old + alpha * (ends[0] - old)
     assert torch.allclose(template.weights().detach(), expected, atol=1e-6)
     assert values[0][0] == pytest.approx(values[0][1], abs=1e-3)

@@ -1,0 +1,89 @@
+"""`cl-sr layers`: which layers forgot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cl_sr.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cl_sr.training.run import Plan
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--images", default=64, show_default=True, help="Test images of each domain.")
+def command(run: Path, images: int) -> None:
+    """Tell which layers of RUN forgot: what it does to put the old weights of some back.
+
+    The weights are those of before and after the last domain. A layer forgot much if its old
+    weights bring back much PSNR on the first domain; it learnt much if they cost much on the last.
+    """
+    import warnings
+
+    warnings.filterwarnings("ignore", module=r"(?!cl_sr)")
+    from rich.console import Console
+
+    from cl_sr import config as configuration
+    from cl_sr.evaluation.layers import swaps
+    from cl_sr.models import load_sr3
+    from cl_sr.reporting.tables import Table
+    from cl_sr.training.run import plan_run
+    from cl_sr.training.run_folder import RunFolder
+
+    folder = RunFolder.open(run)
+    if images < 1:
+        raise InputError(f"--images {images} must be at least 1")
+    plan = plan_run(configuration.resolve(configuration.read_yaml(run / "config.yaml")))
+    names = plan.learnt
+    if not folder.finished or len(names) < 2 or names != list(plan.stream.domain_names):
+        raise InputError(f"{run} has not learnt one domain after another: take a finished run")
+    nets = [load_sr3(run / "checkpoints" / name).to(plan.device) for name in names[-2:]]
+    old, new = (net.state_dict() for net in nets)
+    first, last = (_quality(plan, name, nets[1], images) for name in (names[0], names[-1]))
+    found = swaps(old, new, first, last)
+    rows = [
+        [swap.layers, f"{swap.weights:,}", f"{swap.source:+.3f}", f"{swap.target:+.3f}"]
+        for swap in found
+    ]
+    title = f"PSNR (dB) with the old weights of some layers, {images} test images of each domain"
+    table = Table(title, ["layers", "weights", names[0], names[-1]], rows)
+    Console(markup=False, highlight=False).print(table.rich())
+
+
+def _quality(plan: Plan, name: str, net: Any, images: int) -> Callable[[Any], float]:
+    """The PSNR of weights on a domain, by the run's sampling."""
+    import torch
+    from torch.func import functional_call
+
+    from cl_sr.data.pairs import pack, unpack
+    from cl_sr.diffusion import Denoiser, sample
+    from cl_sr.evaluation import psnr
+
+    config, model = plan.config, plan.model
+    packed = pack(plan.data[name].test[:images], config.data.scale, config.data.kernel)
+    condition, image = unpack(packed.to(plan.device))
+    seeds = range(config.eval.seed, config.eval.seed + len(packed))
+
+    def quality(weights: Any) -> float:
+        denoiser = Denoiser(
+            lambda *inputs: functional_call(net, weights, inputs), model.parametrization
+        )
+        with torch.no_grad():
+            restored = sample(
+                denoiser,
+                condition,
+                model.schedule,
+                config.eval.sampler,
+                config.eval.steps,
+                eta=config.eval.eta,
+                seeds=seeds,
+            )
+        return float(psnr((restored + 1) / 2, (image + 1) / 2, config.eval.protocol).mean())
+
+    return quality
