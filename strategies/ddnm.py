@@ -23,7 +23,10 @@ class Ddnm(Strategy):
     """Zero-shot baseline: DDNM (arXiv 2212.00490) with an unconditional prior, no SR training.
 
     The prior is a file's, or is trained on the first domain's high-resolution images. The operator
-    is the run's own low-resolution kernel: `Bicubic` or `AveragePool`.
+    is the run's own low-resolution kernel: `Bicubic` or `AveragePool`. At each sampling step the
+    prior's image is corrected to fit the input: `A+ x + (I - A+ A) y_0|t` (Eq. 13 there).
+
+    Memory: the prior. Time: at training that of the prior; at inference `steps` of its passes.
     """
 
     prior: str = option("", "weights of an unconditional model; empty: train one")

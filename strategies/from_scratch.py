@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FromScratch(Strategy):
-    """The first random weights again at every domain: no transfer, all is forgotten."""
+    """The first random weights again at every domain: no transfer, all is forgotten.
+
+    Avalanche's own plugin (`FromScratchTrainingPlugin`). With `--init` the first weights are those
+    of the file.
+
+    Memory: the first weights. Time: as fine-tuning.
+    """
 
     def plugins(self, template: SR3Template) -> list[Any]:
         from avalanche.training.plugins import FromScratchTrainingPlugin

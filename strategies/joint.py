@@ -8,7 +8,14 @@ from cl_sr.strategies.base import Strategy
 
 @dataclass(frozen=True)
 class Joint(Strategy):
-    """Train on all domains mixed, for the sum of their iterations: the upper bound."""
+    """Train on all domains mixed, for the sum of their iterations: the upper bound.
+
+    Multi-task training, which continual learning is measured against (Chaudhry et al., arXiv
+    1801.10112): one experience with the images of all domains, as many iterations as they have
+    together.
+
+    Memory: all images. Time: all experiences' at once.
+    """
 
     def conflict(self, other: Strategy) -> str:
         if other.title() == "avalanche":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -39,7 +40,7 @@ class Lora(Strategy):
     lr: float = option(8.0, "times train.lr, with train=factors")
 
     def check(self, steps: int) -> None:
-        if self.rank < 1 or not self.lr > 0:
+        if self.rank < 1 or not 0 < self.lr < math.inf:
             raise InputError(f"strategy {self.title()}: rank and lr must be positive")
         try:
             re.compile(self.where)

@@ -27,7 +27,7 @@ def command(runs: tuple[Path, ...], out: Path | None) -> None:
     from rich.console import Console
 
     from cl_sr.reporting.comparison import Comparison, find_runs
-    from cl_sr.reporting.figures import by_window, trade_off
+    from cl_sr.reporting.figures import by_window, last_experience, trade_off
 
     found, left_out = find_runs(runs)
     for why in left_out:
@@ -42,7 +42,9 @@ def command(runs: tuple[Path, ...], out: Path | None) -> None:
         out.mkdir(parents=True, exist_ok=True)
         trade_off(comparison.rows, comparison.title, out / "trade-off.png")
         by_window(comparison.rows, comparison.title, out / "windows.png")
-        pictures = [name for name in ("trade-off", "windows") if (out / f"{name}.png").exists()]
+        last_experience(comparison.rows, comparison.title, out / "curves.png")
+        names = ("trade-off", "curves", "windows")
+        pictures = [name for name in names if (out / f"{name}.png").exists()]
         (out / "comparison.md").write_text(comparison.markdown(pictures), encoding="utf-8")
         (out / "comparison.csv").write_text(comparison.csv(), encoding="utf-8")
     except OSError as error:

@@ -52,6 +52,7 @@ class Finished:
         manifest: the hash of the list of its images.
         metrics: by name, whether higher is better.
         images: by row and domain, then by metric, a value an image.
+        records: of every evaluation, as in `metrics.jsonl`.
         costs: by experience.
         windows: by row, domain, start and stop: the denoising error.
     """
@@ -62,6 +63,7 @@ class Finished:
     manifest: str
     metrics: dict[str, bool]
     images: Mapping[tuple[str, str], Mapping[str, list[float]]]
+    records: list[dict[str, Any]]
     costs: dict[str, dict[str, float]]
     windows: Mapping[tuple[str, str, int, int], float]
 
@@ -120,6 +122,7 @@ def read_finished(path: Path) -> Finished:
             environment["manifest_sha256"],
             environment["metrics"],
             folder.images(),
+            list(folder.metrics()),
             folder.read_json("costs.json"),
             windows,
         )
@@ -193,6 +196,7 @@ class Row:
         parameters: extra ones at inference.
         kept: bytes from the past while the last domain is learnt.
         windows: by window, how much larger the error of the earlier domains got, in dB.
+        curves: by domain, pairs of the iteration of the last experience and the mean PSNR.
     """
 
     strategy: str
@@ -207,6 +211,7 @@ class Row:
     parameters: float
     kept: float
     windows: dict[tuple[int, int], float]
+    curves: dict[str, list[tuple[int, float]]]
 
 
 class Comparison:
@@ -296,7 +301,26 @@ class Comparison:
             parameters=fmean(cost["extra_parameters"] for cost in costs),
             kept=fmean(cost["kept_bytes"] for cost in costs),
             windows=self._windows(runs, references) if known else {},
+            curves={d: self._curve(runs, d) for d in self.domains},
         )
+
+    def _curve(self, runs: Sequence[Finished], domain: str) -> list[tuple[int, float]]:
+        """Through the last experience, from what was before it."""
+        found: dict[int, list[float]] = {}
+        for run in runs:
+            if len(run.rows) < 2:
+                continue
+            before = {"experience_iteration": 0}
+            for record in run.records:
+                if record["domain"] != domain:
+                    continue
+                if record["trained_on"] == run.rows[-2]:
+                    before = record
+                elif record["trained_on"] == run.rows[-1]:
+                    found.setdefault(record["experience_iteration"], []).append(record["psnr"])
+            if "psnr" in before:
+                found.setdefault(0, []).append(before["psnr"])
+        return [(iteration, fmean(found[iteration])) for iteration in sorted(found)]
 
     def _final(self, runs: Sequence[Finished], metric: str) -> Images:
         return _average(runs, metric, self.domains, _at_the_end)

@@ -165,6 +165,33 @@ def trade_off(rows: Sequence[Any], title: str, path: Path) -> None:
     _save(figure, path)
 
 
+def last_experience(rows: Sequence[Any], title: str, path: Path) -> None:
+    """Every domain's PSNR while the last one is learnt, a line a strategy; as `trade_off`."""
+    known = [row for row in rows if all(row.curves.values())]
+    if not known:
+        return
+    domains = list(known[0].curves)
+    figure = Figure(figsize=(9, 1 + 2.8 * len(domains)), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(len(domains), 1, sharex=True))
+    for axis, domain in zip(axes, domains, strict=True):
+        for k, row in enumerate(known):
+            axis.plot(
+                *zip(*row.curves[domain], strict=True),
+                color=COLOURS[k % len(COLOURS)],
+                marker=MARKERS[(k // len(COLOURS)) % len(MARKERS)],
+                markersize=4,
+                linewidth=1.2,
+                label=row.strategy if axis is axes[0] else None,
+            )
+        axis.set_ylabel(f"{domain}, PSNR (dB)")
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[-1].set_xlabel(f"iterations of learning {domains[-1]}")
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=10, wrap=True)
+    _save(figure, path)
+
+
 def by_window(rows: Sequence[Any], title: str, path: Path) -> None:
     """How much larger the source's denoising error got, by time-step window; as `trade_off`."""
     known = [row for row in rows if row.windows]

@@ -74,6 +74,17 @@ def write(tmp_path: Path) -> Write:
             lines += [f"{after},{name_},{k},{value}" for k, value in enumerate(images)]
         (folder / "images.csv").write_text("\n".join(lines) + "\n")
         rows = list(dict.fromkeys(after for after, _ in values))[1:]
+        records = [
+            {
+                "trained_on": after,
+                "domain": d,
+                "psnr": sum(images) / 2,
+                "experience_iteration": 5 if after != "bicubic" else 0,
+            }
+            for (after, d), images in values.items()
+        ]
+        text = "".join(json.dumps(record) + "\n" for record in records[2:])
+        (folder / "metrics.jsonl").write_text(text)
         costs = {
             row: {
                 "seconds": seconds,
@@ -118,6 +129,10 @@ def test_the_figures_by_hand(write: Write) -> None:
     assert replay.time == pytest.approx(1.2)
     assert replay.kept == 480  # while the last domain was learnt, not after it
     assert replay.parameters == 3
+    assert replay.curves == {
+        "celeba": [(0, 23.0), (5, 22.75)],
+        "animef": [(0, 18.0), (5, 18.75)],
+    }
     assert next(iter(rows)) == "finetune"
 
 
@@ -200,7 +215,13 @@ def test_the_command(write: Write, tmp_path: Path) -> None:
     assert "49.2 kB" in result.stdout
     assert "is not finished" in result.stderr
     names = {path.name for path in out.iterdir()}
-    assert names == {"comparison.md", "comparison.csv", "trade-off.png", "windows.png"}
+    assert names == {
+        "comparison.md",
+        "comparison.csv",
+        "trade-off.png",
+        "curves.png",
+        "windows.png",
+    }
     assert "| replay:size=16 | 1 |" in (out / "comparison.md").read_text()
     table = list(csv.DictReader(io.StringIO((out / "comparison.csv").read_text())))
     (share,) = [r for r in table if (r["strategy"], r["figure"]) == ("replay:size=16", "share")]
