@@ -377,8 +377,8 @@ class Comparison:
             "before the last one, at the end; versus fine-tuning: the difference from plain "
             "fine-tuning's. Forgetting: just after learning - at the end; below zero it became "
             "better. Share: of plain fine-tuning's gain on the later domains. Time: of learning "
-            "them, over plain fine-tuning's. Kept: what learning the last domain has from the "
-            "ones before, beside the model."
+            "them, over plain fine-tuning's (CPU time on a CPU). Kept: what learning the last "
+            "domain has from the ones before, beside the model."
         )
 
     def tables(self) -> list[Table]:

@@ -109,7 +109,7 @@ class Results:
             matrix.record(after, domain, values[matrix.metric])
 
     def _write_costs(self, template: SR3Template, learnt: str) -> None:
-        """What learning took. Not a function of the seed: seconds are those of the machine."""
+        """What learning took: no function of the seed, as seconds are the machine's."""
         costs = self.folder.read_json("costs.json") if self.folder.has("costs.json") else {}
         if template.seconds:
             costs[learnt] = {

@@ -86,7 +86,8 @@ class SR3Template(SupervisedTemplate):
     Attributes:
         memory: what the strategies remember.
         seen: what the net was shown in this iteration.
-        seconds: of each experience, without evaluations and checkpoints.
+        seconds: of each experience, without evaluations and checkpoints; CPU time on a CPU, so that
+            it can be compared whatever else the machine does.
 
     Example:
         >>> template = SR3Template(
@@ -134,6 +135,8 @@ class SR3Template(SupervisedTemplate):
         self.seconds: list[float] = []
         self.held_out: Any = []
         self._rows: dict[str, slice] = {}
+        on_cpu = torch.device(device).type == "cpu"
+        self._clock = time.process_time if on_cpu else time.monotonic
         self._started = 0.0
         self._skeleton = _skeleton(net)
         self.scale = scale
@@ -254,7 +257,7 @@ class SR3Template(SupervisedTemplate):
 
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
         saved, self._resumed = self._resumed, None
-        self._started = time.monotonic()
+        self._started = self._clock()
         if saved is not None:
             _put_back(restore, self, saved)
         else:
@@ -382,7 +385,7 @@ class SR3Template(SupervisedTemplate):
         self.strategy.settle(self, self.memory)
         self.strategy.end(self, self.memory)
         self.model.to(memory_format=self.memory_format)
-        self.seconds[-1] += time.monotonic() - self._started
+        self.seconds[-1] += self._clock() - self._started
         super()._after_training_exp(**kwargs)
         self.evaluate()
 
@@ -391,14 +394,14 @@ class SR3Template(SupervisedTemplate):
         """Of each experience, with the one that is going on."""
         if not self._within:
             return list(self.seconds)
-        return [*self.seconds[:-1], self.seconds[-1] + time.monotonic() - self._started]
+        return [*self.seconds[:-1], self.seconds[-1] + self._clock() - self._started]
 
     @contextmanager
     def _clock_stopped(self) -> Iterator[None]:
         """What is done inside is not training."""
-        before = time.monotonic()
+        before = self._clock()
         yield
-        self._started += time.monotonic() - before
+        self._started += self._clock() - before
 
     # For strategies
 
