@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cl_sr.errors import InputError, nearest
+from cl_sr.plugins import LOADED
 from cl_sr.strategies.base import Strategy, option
 
 if TYPE_CHECKING:
@@ -100,11 +103,25 @@ class Avalanche(Strategy):
         try:
             if self.plugin == "LRSchedulerPlugin":
                 return _scheduler(template, given)
-            return getattr(plugins, self.plugin)(**given)
-        except (TypeError, ValueError, AssertionError, AttributeError) as error:
+            cls = getattr(plugins, self.plugin)
+            _check_numbers(cls, given)
+            LOADED.add(inspect.getfile(cls))  # to blame, where it raises in training
+            return cls(**given)
+        except Exception as error:
             raise InputError(
                 f"avalanche:{self.plugin}: {error}; it takes {FIT[self.plugin]}"
             ) from error
+
+
+def _check_numbers(cls: Any, given: Mapping[str, Any]) -> None:
+    """Avalanche itself looks at few of them, and then in the middle of a training."""
+    for name, parameter in inspect.signature(cls).parameters.items():
+        number = isinstance(parameter.default, int | float) or parameter.annotation in (int, float)
+        value = given.get(name)
+        if number and value is not None and not isinstance(value, int | float):
+            raise ValueError(f"{name}={value} is not a number")
+        if isinstance(value, int | float) and value < 0:
+            raise ValueError(f"{name}={value} must not be negative")
 
 
 def _scheduler(template: SR3Template | None, given: dict[str, Any]) -> Any:
@@ -112,8 +129,12 @@ def _scheduler(template: SR3Template | None, given: dict[str, Any]) -> Any:
 
     from cl_sr.training.scheduling import Scheduling
 
-    if template is None:  # only to see whether it can be made
-        optimizer: Any = torch.optim.Adam([torch.zeros(1)])
-    else:
-        optimizer = template.optimizer
-    return Scheduling(optimizer, str(given.pop("scheduler", "StepLR")), given)
+    name = str(given.pop("scheduler", "StepLR"))
+    if template is not None:
+        return Scheduling(template.optimizer, name, given)
+    # Only to see whether it can be made, and steps.
+    optimizer = torch.optim.Adam([torch.zeros(1)])
+    plugin = Scheduling(optimizer, name, given)
+    optimizer.step()
+    plugin.scheduler.step()
+    return plugin

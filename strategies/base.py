@@ -30,6 +30,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from cl_sr.errors import InputError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -61,6 +63,17 @@ def option(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
 
 
+def rehearsed(size: int, ratio: float) -> int:
+    """How many images of a batch of `size` are of the past, at least one, with room for a new one.
+
+    Raises:
+        InputError: a batch of one image has no room.
+    """
+    if size < 2:
+        raise InputError("train.batch_size=1 has no room for images of the past: raise it")
+    return min(max(round(ratio * size), 1), size - 1)
+
+
 @dataclass(frozen=True)
 class Strategy:
     """What is done at each experience of a stream. The base class is plain fine-tuning.
@@ -82,6 +95,13 @@ class Strategy:
 
     def check(self, steps: int) -> None:
         """Refuse options that cannot work with a schedule of `steps` time-steps.
+
+        Raises:
+            InputError: with the remedy.
+        """
+
+    def check_net(self, names: Sequence[str]) -> None:
+        """Refuse options that cannot work with a net whose weights have these names.
 
         Raises:
             InputError: with the remedy.

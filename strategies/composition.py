@@ -48,11 +48,20 @@ class Composition(Strategy):
                         f"strategies {other.title()} and {part.title()} both decide {what}: "
                         "leave one out"
                     )
+        shares = {part.title(): getattr(part, "ratio", 0.0) for part in self.parts}
+        if sum(shares.values()) >= 1 and len(shares) > 1:
+            given = " and ".join(title for title, share in shares.items() if share)
+            raise InputError(f"{given} leave no room for new images: lower their ratios")
         for part, other in permutations(self.parts, 2):
             if why := part.conflict(other):
                 raise InputError(
                     f"strategies {part.title()} and {other.title()} cannot work together: {why}"
                 )
+
+    @property
+    def name(self) -> str:
+        """The titles of the parts."""
+        return "+".join(part.title() for part in self.parts)
 
     def _owner(self, *hooks: str) -> Strategy:
         """The part that has one of these hooks of its own, or the first."""
@@ -69,6 +78,10 @@ class Composition(Strategy):
     def check(self, steps: int) -> None:
         for part in self.parts:
             part.check(steps)
+
+    def check_net(self, names: Sequence[str]) -> None:
+        for part in self.parts:
+            part.check_net(names)
 
     def model(self, config: RunConfig) -> Model:
         return self._owner("model").model(config)
@@ -106,7 +119,14 @@ class Composition(Strategy):
         return plugins
 
     def hold_out(self, template: SR3Template, length: int) -> int:
-        return max(part.hold_out(template, length) for part in self.parts)
+        counts = [part.hold_out(template, length) for part in self.parts]
+        for part, count in zip(self.parts, counts, strict=True):
+            if type(count) is not int or not 0 <= count < length:
+                raise InputError(
+                    f"strategy {part.title()}: hold_out() must be a whole number of at most "
+                    f"{length - 1} images, not {count!r}"
+                )
+        return max(counts)
 
     def adapt(self, template: SR3Template, memory: Memory) -> None:
         for part, own in self._each(memory):

@@ -42,7 +42,8 @@ class Ddnm(Strategy):
             object.__setattr__(self, "prior", os.path.abspath(os.path.expanduser(self.prior)))
 
     def conflict(self, other: Strategy) -> str:
-        return "" if other.title() == "avalanche" else "nothing is trained but the prior"
+        scheduler = getattr(other, "plugin", "") == "LRSchedulerPlugin"
+        return "" if scheduler else "nothing is trained but the prior"
 
     def check(self, steps: int) -> None:
         from cl_sr.zero_shot.ddnm import travel_times

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -34,7 +35,7 @@ class Distill(Strategy):
     )
 
     def check(self, steps: int) -> None:
-        if not self.weight >= 0:
+        if not 0 <= self.weight < math.inf:
             raise InputError(f"strategy distill: weight={self.weight} must not be negative")
 
     def begin(self, template: SR3Template, memory: Memory) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,15 +32,15 @@ class Freeze(Strategy):
         except re.error as error:
             raise InputError(f"strategy freeze: parts={self.parts}: {error}") from error
 
-    def adapt(self, template: SR3Template, memory: Memory) -> None:
-        if template.number == 0:
-            return
-        names = [name for name, _ in template.net.named_parameters()]
+    def check_net(self, names: Sequence[str]) -> None:
         stay = [name for name in names if re.search(self.parts, name)]
         if len(stay) in (0, len(names)):
             raise InputError(
                 f"strategy freeze: parts={self.parts} names {'all' if stay else 'none'} of the "
                 f"weights (noise_level_mlp, downs.N, mid.N, ups.N, final_conv)"
             )
-        for name, weight in template.net.named_parameters():
-            weight.requires_grad_(name not in stay)
+
+    def adapt(self, template: SR3Template, memory: Memory) -> None:
+        if template.number:
+            for name, weight in template.net.named_parameters():
+                weight.requires_grad_(not re.search(self.parts, name))

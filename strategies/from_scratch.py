@@ -21,6 +21,14 @@ class FromScratch(Strategy):
     Memory: the first weights. Time: as fine-tuning.
     """
 
+    def conflict(self, other: Strategy) -> str:
+        if (
+            other.title() == "timestep-window"
+            or getattr(other, "plugin", "") == "LRSchedulerPlugin"
+        ):
+            return ""
+        return "the weights start anew at every domain, and nothing of the past is to be kept"
+
     def plugins(self, template: SR3Template) -> list[Any]:
         from avalanche.training.plugins import FromScratchTrainingPlugin
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cl_sr.errors import InputError
-from cl_sr.strategies.base import Memory, Strategy, option
+from cl_sr.strategies.base import Memory, Strategy, option, rehearsed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,7 +84,7 @@ class GenerativeDistill(Strategy):
         if "pairs" not in memory:
             return None
         pairs: Tensor = memory["pairs"]
-        count = min(max(round(self.ratio * size), 1), size - 1)
+        count = rehearsed(size, self.ratio)
         chosen = pairs[torch.randint(len(pairs), (count,)).to(pairs.device)]
         mirrored = (torch.rand(count) < 0.5).to(pairs.device)
         chosen[mirrored] = chosen[mirrored].flip(-1)

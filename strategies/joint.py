@@ -18,7 +18,7 @@ class Joint(Strategy):
     """
 
     def conflict(self, other: Strategy) -> str:
-        if other.title() == "avalanche":
+        if getattr(other, "plugin", "") == "LRSchedulerPlugin":
             return ""
         return "all domains are learnt at once, and there is no past to protect"
 

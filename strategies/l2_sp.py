@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ class L2SP(Strategy):
         return "l2-sp"
 
     def check(self, steps: int) -> None:
-        if not self.weight >= 0:
+        if not 0 <= self.weight < math.inf:
             raise InputError(f"strategy l2-sp: weight={self.weight} must not be negative")
 
     def begin(self, template: SR3Template, memory: Memory) -> None:

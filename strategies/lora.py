@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -47,12 +48,22 @@ class Lora(Strategy):
         except re.error as error:
             raise InputError(f"strategy {self.title()}: where={self.where}: {error}") from error
 
+    def check_net(self, names: Sequence[str]) -> None:
+        layers = [name.removesuffix(".weight") for name in names if name.endswith(".weight")]
+        if not any(re.search(self.where, layer) for layer in layers):
+            raise InputError(
+                f"strategy {self.title()}: where={self.where} names no layer of the net: try "
+                "where=ups, or leave it out"
+            )
+
     def conflict(self, other: Strategy) -> str:
         if isinstance(other, Lora):
             return "each adapts the first domain's weights in its way"
         if other.title() == "wise-ft":
             return "an adapter is kept as it was trained, not part of the way"
-        if other.title() in {"ewc", "l2-sp", "si", "freeze", "from-scratch"}:
+        penalties = {"EWCPlugin", "MASPlugin", "RWalkPlugin", "SynapticIntelligencePlugin"}
+        held = other.title() in {"ewc", "l2-sp", "si", "freeze", "from-scratch"}
+        if held or getattr(other, "plugin", "") in penalties:
             return f"the weights that {other.title()} acts on are frozen under the adapters"
         return ""
 
@@ -66,11 +77,6 @@ class Lora(Strategy):
             return
         if "base" not in memory:
             memory["base"] = {k: v.clone() for k, v in template.inference_state.items()}
-        if not adaptable(template.net, self.where):
-            raise InputError(
-                f"strategy {self.title()}: where={self.where} names no layer of the net: try "
-                "where=ups, or leave it out"
-            )
         template.net.load_state_dict(memory["base"])
         if self.train == "factors":
             attach(template.net, self.rank, self.where)

@@ -8,6 +8,7 @@ timestep-window:stop=200+replay         several, which act together
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from dataclasses import fields, is_dataclass
@@ -132,6 +133,11 @@ def _checked(cls: type[Strategy], origin: str) -> type[Strategy]:
     """A strategy that is not ours, if it is made as they are."""
     if not is_dataclass(cls) or "__dataclass_fields__" not in vars(cls):
         raise InputError(f"{origin}: put @dataclass(frozen=True) before class {cls.__name__}")
+    hooks = [name for name in dir(Strategy) if not name.startswith("_")]
+    for name, value in vars(cls).items():
+        near = difflib.get_close_matches(name, hooks, n=1, cutoff=0.8)
+        if callable(value) and name not in hooks and near:
+            raise InputError(f"{origin}: {cls.__name__}.{name}: did you mean the hook {near[0]!r}?")
     if cls.title() in shipped_strategies():
         raise InputError(
             f"{origin}: {cls.title()!r} is a shipped strategy: name the class otherwise"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from cl_sr.errors import InputError
-from cl_sr.strategies.base import Memory, Strategy, option
+from cl_sr.strategies.base import Memory, Strategy, option, rehearsed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +47,7 @@ class Replay(Strategy):
         if not kept:
             return None
         images = torch.cat(kept)
-        count = min(max(round(self.ratio * size), 1), size - 1)
+        count = rehearsed(size, self.ratio)
         chosen = images[torch.randint(len(images), (count,)).to(images.device)]
         mirrored = torch.rand(count) < 0.5
         chosen[mirrored] = chosen[mirrored].flip(-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ class Si(Strategy):
     """Holds each weight by what its changes contributed to learning earlier domains.
 
     Zenke, Poole and Ganguli (arXiv 1703.04200), Eqs. 3 to 5. Over an experience
-    `omega_i = sum -g_i dw_i`, with g the gradient of the data's loss and dw an update's change;
+    `omega_i = sum -g_i dw_i`, with g the gradient of the loss without this penalty and dw an
+    update's change;
     after it `Omega_i += max(omega_i, 0) / (Dw_i^2 + xi)`, with Dw the whole change. Then
 
         L = L(new) + weight sum_i Omega_i (w_i - w*_i)^2.
@@ -31,7 +33,7 @@ class Si(Strategy):
     xi: float = option(1e-3, "damping of small changes, positive")
 
     def check(self, steps: int) -> None:
-        if not self.weight >= 0 or not self.xi > 0:
+        if not 0 <= self.weight < math.inf or not 0 < self.xi < math.inf:
             raise InputError("strategy si: weight must not be negative, xi positive")
 
     def plugins(self, template: SR3Template) -> list[Any]:

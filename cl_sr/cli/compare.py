@@ -35,6 +35,8 @@ def command(runs: tuple[Path, ...], out: Path | None) -> None:
     comparison = Comparison(found)
     if not comparison.baseline:
         click.echo("no run of finetune is among them: shares and differences are blank", err=True)
+    for run in comparison.apart:
+        click.echo(f"{run} began the second domain from other weights than finetune", err=True)
     comparison.show(Console(markup=False, highlight=False))
     if out is None:
         return

@@ -51,7 +51,9 @@ def command(run: Path, images: int) -> None:
         [swap.layers, f"{swap.weights:,}", f"{swap.source:+.3f}", f"{swap.target:+.3f}"]
         for swap in found
     ]
-    title = f"PSNR (dB) with the old weights of some layers, {images} test images of each domain"
+    shown = min(images, *(len(plan.data[name].test) for name in (names[0], names[-1])))
+    side = plan.config.data.split
+    title = f"PSNR (dB) with the old weights of some layers, {shown} {side} images of each domain"
     table = Table(title, ["layers", "weights", names[0], names[-1]], rows)
     Console(markup=False, highlight=False).print(table.rich())
 

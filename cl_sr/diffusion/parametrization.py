@@ -100,6 +100,10 @@ class Denoiser:
     def __call__(self, noisy: Tensor, condition: Tensor | None, level: Tensor) -> Tensor:
         with self.autocast():
             output = self.net(noisy, condition, level)
+        if output.shape != noisy.shape:
+            raise ValueError(
+                f"a denoiser must answer {tuple(noisy.shape)}, not {tuple(output.shape)}"
+            )
         return self.parametrization.noise(output.float(), noisy, level)
 
     def encode(self, image: Tensor, condition: Tensor | None) -> Tensor:

@@ -31,8 +31,9 @@ BASELINE = "finetune"
 RESAMPLINGS = 2000
 # What two runs must have in common for their figures to compare.
 SAME = ("stream", "data.size", "data.scale", "data.kernel", "data.split", "eval.images",
-        "eval.sampler", "eval.steps", "eval.eta", "eval.seed", "eval.protocol",
-        "eval.metrics")  # fmt: skip
+        "eval.sampler", "eval.steps", "eval.eta", "eval.seed", "eval.protocol", "eval.metrics",
+        "eval.batch_size", "model", "diffusion.prediction", "diffusion.target", "diffusion.steps",
+        "diffusion.loss", "train.batch_size", "train.lr", "train.ema")  # fmt: skip
 
 # What a row tells of each metric.
 FIGURES = ("source", "target", "forgetting", "gain", "share", "against")
@@ -64,7 +65,7 @@ class Finished:
     metrics: dict[str, bool]
     images: Mapping[tuple[str, str], Mapping[str, list[float]]]
     records: list[dict[str, Any]]
-    costs: dict[str, dict[str, float]]
+    costs: dict[str, dict[str, Any]]
     windows: Mapping[tuple[str, str, int, int], float]
 
     @property
@@ -90,10 +91,31 @@ class Finished:
         """Whether it learnt one domain after the other, and all of them."""
         return self.rows == self.domains
 
+    def check(self) -> None:
+        """Refuse tables with holes.
+
+        Raises:
+            ValueError: a domain or an image is missing somewhere.
+        """
+        for domain in self.domains:
+            counts = {
+                len(self.images[row, domain][metric])
+                for row in (BICUBIC, *self.rows)
+                for metric in self.metrics
+            }
+            if len(counts) != 1 or not self.rows:
+                raise ValueError(f"images.csv has not all images of {domain} in every row")
+
+    @property
+    def later_iterations(self) -> list[int]:
+        """Of the domains after the first."""
+        given = self.config["train"]["iterations"]
+        budget = [given] if isinstance(given, int) else list(given)
+        budget += budget[-1:] * (len(self.domains) - len(budget))
+        return budget[1:]
+
     def values(self, after: str, domain: str, metric: str) -> Array:
-        """Oriented so that more is better."""
-        sign = 1 if self.metrics[metric] else -1
-        return sign * np.asarray(self.images[after, domain][metric])
+        return np.asarray(self.images[after, domain][metric])
 
 
 def read_finished(path: Path) -> Finished:
@@ -107,6 +129,8 @@ def read_finished(path: Path) -> Finished:
         raise InputError(f"{path} is not finished")
     if not folder.has("images.csv"):
         raise InputError(f"{path} has no images.csv: it evaluated nothing, or is of an old version")
+    if missing := [n for n in ("costs.json", "windows.csv", "env.json") if not folder.has(n)]:
+        raise InputError(f"{path} has no {' and no '.join(missing)}: repeat it with `cl-sr run`")
     try:
         environment = folder.read_json("env.json")
         config = read_yaml(path / "config.yaml")
@@ -115,7 +139,7 @@ def read_finished(path: Path) -> Finished:
         for line in csv.DictReader(io.StringIO(folder.read_text("windows.csv"))):
             place = line["after"], line["domain"], int(line["start"]), int(line["stop"])
             windows[place] = float(line["error"])
-        return Finished(
+        run = Finished(
             path,
             config,
             environment["data"],
@@ -126,7 +150,9 @@ def read_finished(path: Path) -> Finished:
             folder.read_json("costs.json"),
             windows,
         )
-    except (KeyError, ValueError, TypeError) as error:
+        run.check()
+        return run
+    except (KeyError, ValueError, TypeError, IndexError) as error:
         raise InputError(
             f"{path} is damaged ({type(error).__name__}: {error}): repeat it with `cl-sr run`"
         ) from error
@@ -248,20 +274,33 @@ class Comparison:
     def metrics(self) -> list[str]:
         return list(self.first.metrics)
 
+    @property
+    def apart(self) -> list[str]:
+        """Runs that did not begin the second domain from the weights that fine-tuning had then."""
+        first = self.domains[0]
+        return [
+            str(run.path)
+            for run in self.runs
+            if (base := self.baseline.get(run.seed)) is not None
+            and run.by_domain
+            and run.images[first, first] != base.images[first, first]
+        ]
+
     def _resampled(self, images: Images) -> Array:
         """The mean of the domains' means, of each resampling."""
         means = [values[self._draws[d]].mean(1) for d, values in images.items()]
         return np.asarray(np.mean(means, axis=0))
 
-    def _figure(self, images: Images) -> Figure:
-        """The mean of the domains' means."""
-        return _figure(_mean(images), self._resampled(images))
+    def _figure(self, images: Images, sign: int = 1) -> Figure:
+        """The mean of the domains' means; with `sign` -1 of a metric of which less is better."""
+        return _figure(sign * _mean(images), sign * self._resampled(images))
 
-    def _share(self, images: Images, whole: Images) -> Figure:
-        """The ratio of two means over the same images."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            value = float(np.divide(_mean(images), _mean(whole)))
-            return _figure(value, self._resampled(images) / self._resampled(whole))
+    def _share(self, images: Images, whole: Images, sign: int) -> Figure:
+        """The ratio of two means over the same images; not defined where the whole may be none."""
+        wholes = sign * self._resampled(whole)
+        if np.percentile(wholes, 2.5) <= 0:
+            return Figure(math.nan)
+        return _figure(_mean(images) / _mean(whole), sign * self._resampled(images) / wholes)
 
     def _row(self, name: str, group: Mapping[int, Finished]) -> Row:
         """All figures of the runs of one strategy."""
@@ -272,6 +311,7 @@ class Comparison:
         known = all(run.by_domain for run in references)
         figures: dict[str, dict[str, Figure]] = {name: {} for name in FIGURES}
         for metric in self.metrics:
+            sign = 1 if self.first.metrics[metric] else -1
             final = self._final(runs, metric)
             past, last = self.domains[:-1], self.domains[-1:]
             found = {
@@ -281,23 +321,23 @@ class Comparison:
             if known:
                 learnt = _average(references, metric, past, _just_after)
                 gained = self._gains(runs, references, metric)
-                found["forgetting"] = self._figure({d: learnt[d] - final[d] for d in past})
-                found["gain"] = self._figure(gained)
+                found["forgetting"] = self._figure({d: learnt[d] - final[d] for d in past}, sign)
+                found["gain"] = self._figure(gained, sign)
                 if complete:
-                    found["share"] = self._share(gained, self._gains(paired, paired, metric))
+                    theirs = self._gains(paired, paired, metric)
+                    found["share"] = self._share(gained, theirs, sign)
             if complete:
                 plain = self._final(paired, metric)
-                found["against"] = self._figure({d: final[d] - plain[d] for d in past})
+                found["against"] = self._figure({d: final[d] - plain[d] for d in past}, sign)
             for key in FIGURES:
                 figures[key][metric] = found.get(key, Figure(math.nan))
         costs = [_costs(run) for run in runs]
-        seconds = fmean(cost["seconds"] for cost in costs)
-        theirs = fmean(_costs(run)["seconds"] for run in paired) if complete else 0
+        baseline = [_costs(run) for run in paired] if complete else []
         return Row(
             name,
             tuple(sorted(group)),
             **figures,
-            time=seconds / theirs if theirs else math.nan,
+            time=_times(costs, baseline),
             parameters=fmean(cost["extra_parameters"] for cost in costs),
             kept=fmean(cost["kept_bytes"] for cost in costs),
             windows=self._windows(runs, references) if known else {},
@@ -373,12 +413,12 @@ class Comparison:
             f"{evaluation['sampler']}, {evaluation['steps']} steps, noise seeds from "
             f"{evaluation['seed']}; {data['split']} images: {counts}. ±: half of the 95 % "
             f"confidence interval (bootstrap over images, {RESAMPLINGS} resamplings, paired "
-            "with plain fine-tuning; it does not tell how seeds differ). Source: the domains "
-            "before the last one, at the end; versus fine-tuning: the difference from plain "
-            "fine-tuning's. Forgetting: just after learning - at the end; below zero it became "
+            "with plain fine-tuning; it does not tell how seeds differ). Forgetting: just after "
+            "learning - at the end, mean of the domains before the last one; below zero it became "
             "better. Share: of plain fine-tuning's gain on the later domains. Time: of learning "
-            "them, over plain fine-tuning's (CPU time on a CPU). Kept: what learning the last "
-            "domain has from the ones before, beside the model."
+            "them, over plain fine-tuning's (CPU time on a CPU). Kept: images, statistics and "
+            "importances that learning the last domain has from the ones before; copies of the "
+            "weights are not counted."
         )
 
     def tables(self) -> list[Table]:
@@ -391,22 +431,20 @@ class Comparison:
     def _quality(self, metric: str) -> Table:
         past, last = "+".join(self.domains[:-1]), self.domains[-1]
         digits = 2 if metric == "psnr" else 4
-        head = ["strategy", "seeds", past, "versus fine-tuning", last, "forgetting",
-                "share of gain"]  # fmt: skip
+        head = ["strategy", "seeds", past, last, "forgetting", "share of gain"]
         rows = []
         for row in self.rows:
             own = row.strategy == BASELINE
             rows.append([
                 row.strategy,
                 str(len(row.seeds)),
-                number(metric, row.source[metric].value),
-                "-" if own else row.against[metric].text(digits, sign=True),
-                number(metric, row.target[metric].value),
+                row.source[metric].text(digits),
+                row.target[metric].text(digits),
                 row.forgetting[metric].text(digits, sign=True),
                 "100 %" if own else row.share[metric].percent(),
             ])  # fmt: skip
         bicubic = [fmean(self.first.images[BICUBIC, d][metric]) for d in self.domains]
-        cells = [number(metric, fmean(bicubic[:-1])), "-", number(metric, bicubic[-1]), "-", "-"]
+        cells = [number(metric, fmean(bicubic[:-1])), number(metric, bicubic[-1]), "-", "-"]
         rows.append(["bicubic upsampling", "-", *cells])
         return Table(f"{metric.upper()}{' (dB)' if metric == 'psnr' else ''}", head, rows)
 
@@ -476,6 +514,11 @@ def _check_alike(runs: Sequence[Finished]) -> None:
                 raise InputError(
                     f"{first.path} and {run.path} do not compare: {key} is {ours} and {theirs}"
                 )
+        if first.later_iterations != run.later_iterations:
+            raise InputError(
+                f"{first.path} and {run.path} do not compare: train.iterations after the first "
+                f"domain are {first.later_iterations} and {run.later_iterations}"
+            )
         if first.manifest != run.manifest:
             raise InputError(f"{first.path} and {run.path} do not compare: other images")
 
@@ -486,17 +529,27 @@ def _key(config: Mapping[str, Any], key: str) -> Any:
     return config
 
 
-def _costs(run: Finished) -> dict[str, float]:
+def _costs(run: Finished) -> dict[str, Any]:
     """Of the experiences after the first: seconds of all, what was kept before the last one."""
     learnt = [run.costs[row] for row in run.rows if row in run.costs and row != INIT]
     if not learnt:
-        return {"seconds": 0.0, "extra_parameters": 0, "kept_bytes": 0}
+        return {"seconds": 0.0, "cpu": True, "extra_parameters": 0, "kept_bytes": math.nan}
     later = learnt[1:] or learnt
+    kept = learnt[-2]["kept_bytes"] if len(learnt) > 1 else None
     return {
         "seconds": sum(cost["seconds"] for cost in later),
+        "cpu": all(cost.get("clock") == "cpu" for cost in later),
         "extra_parameters": learnt[-1]["extra_parameters"],
-        "kept_bytes": learnt[-2]["kept_bytes"] if len(learnt) > 1 else 0,
+        "kept_bytes": math.nan if kept is None else kept,
     }
+
+
+def _times(costs: Sequence[Mapping[str, Any]], baseline: Sequence[Mapping[str, Any]]) -> float:
+    """How many times as long; NaN where one counted its CPU's time and another the wall's."""
+    if len({cost["cpu"] for cost in (*costs, *baseline) if cost["seconds"]}) > 1 or not baseline:
+        return math.nan
+    theirs = fmean(cost["seconds"] for cost in baseline)
+    return fmean(cost["seconds"] for cost in costs) / theirs if theirs else math.nan
 
 
 def _average(
@@ -531,6 +584,8 @@ def _figure(value: float, resampled: Array) -> Figure:
 
 
 def _size(count: float) -> str:
+    if math.isnan(count):
+        return "-"
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

@@ -8,6 +8,8 @@ import torch
 from avalanche.training.plugins import SupervisedPlugin
 from torch import Tensor
 
+from cl_sr.errors import InputError
+
 
 class PathIntegral(SupervisedPlugin[Any]):
     """Follows the weights through training, and holds them by what they contributed.
@@ -40,7 +42,7 @@ class PathIntegral(SupervisedPlugin[Any]):
         weights = template.net.parameters()
         gradient = torch.cat([(0 * w if w.grad is None else w.grad).flatten() for w in weights])
         before = template.weights().detach()
-        if "importance" in self.vectors:  # only the data's loss counts
+        if "importance" in self.vectors:  # the penalty itself does not count
             away = before - self.vectors["start"]
             gradient -= 2 * self.weight * self.vectors["importance"] * away
         self._step = gradient, before
@@ -50,6 +52,11 @@ class PathIntegral(SupervisedPlugin[Any]):
         self.vectors["path"] -= gradient * (template.weights().detach() - before)
 
     def after_training_exp(self, template: Any, **_: Any) -> None:
+        if "importance" not in self.vectors and not self.vectors["path"].any():
+            raise InputError(
+                "strategy si: the first domain has no iterations, and so no path: give it some "
+                "(train.iterations), without --init"
+            )
         change = template.weights().detach() - self.vectors.pop("start")
         path = self.vectors.pop("path").clamp(min=0)
         importance = path / (change.square() + self.xi)

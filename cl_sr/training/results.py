@@ -115,6 +115,7 @@ class Results:
             costs[learnt] = {
                 "iterations": template.budgets[template.number],
                 "seconds": round(template.seconds[-1], 3),
+                "clock": "cpu" if template.device.type == "cpu" else "wall",
                 "extra_parameters": template.strategy.extra_parameters(template.memory),
                 "kept_bytes": memory_bytes(template),
             }

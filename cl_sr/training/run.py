@@ -95,6 +95,7 @@ def plan_run(config: RunConfig, track: Callable[[str], Track] = lambda title: un
         config = describe_model(config, model)
     _check_sampler(config.strategy, strategy.sampler(config.eval))
     strategy.check(model.schedule.steps)
+    strategy.check_net(list(model.net.state_dict()))
     for number in range(len(curriculum)):
         _check_window(config.strategy, strategy.window(number, model.schedule.steps), model)
     if config.eval.steps is not None and config.eval.steps > model.schedule.steps:

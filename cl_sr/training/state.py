@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from avalanche.training.plugins.clock import Clock
 from avalanche.training.templates.base_sgd import PeriodicEval
 from torch import Tensor
 
+from cl_sr.errors import InputError
 from cl_sr.models.lora import adapted
 from cl_sr.models.weights import below
 from cl_sr.training.rng import RandomState
@@ -175,12 +177,52 @@ def _shapes(flat: Values) -> dict[str, list[int]]:
     return {name: list(t.shape) for name, t in flat.items() if isinstance(t, Tensor)}
 
 
-def memory_bytes(template: SR3Template) -> int:
-    """The size of what the strategies and their plugins remember."""
-    kept = [flatten(template.memory)]
+def check_memory(memory: Values) -> None:
+    """Refuse what could not be saved, when it is remembered and not only when it is saved.
+
+    Raises:
+        InputError: with the strategy and the name.
+    """
+    for part, own in memory.items():
+        for name, value in own.items():
+            inner = value.items() if isinstance(value, dict) else [("", value)]
+            for key, held in inner:
+                where = f"strategy {part.split('-', 1)[1]}: memory[{name!r}]"
+                if not isinstance(name, str) or not isinstance(key, str) or "/" in name + key:
+                    raise InputError(f"{where}: names must be text without '/'")
+                if isinstance(held, Tensor):
+                    continue
+                try:
+                    json.dumps(held)
+                except (TypeError, ValueError) as error:
+                    raise InputError(
+                        f"{where} must be a tensor or a JSON value, or a dictionary of them, not "
+                        f"{type(held).__name__}"
+                    ) from error
+
+
+def memory_bytes(template: SR3Template) -> int | None:
+    """The size of what is kept from the past, copies of the net's weights left out.
+
+    That is, of what the strategies and their plugins remember between two experiences; None where
+    a plugin does not tell.
+    """
+    if _without_state(template):
+        return None
+    names = set(template.plain_names)
+    parts = [
+        {name: value for name, value in own.items() if not _is_copy(value, names)}
+        for own in template.memory.values()
+    ]
+    kept = [flatten(part) for part in parts]
     kept += [plugin.state_dict() for plugin in _stateful(template).values()]
     tensors = [t for part in kept for t in part.values() if isinstance(t, Tensor)]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    others = [v for part in kept for v in part.values() if not isinstance(v, Tensor)]
+    return sum(t.numel() * t.element_size() for t in tensors) + len(json.dumps(others)) - 2
+
+
+def _is_copy(value: Any, names: set[str]) -> bool:
+    return isinstance(value, dict) and set(value) == names
 
 
 def flatten(memory: Values, prefix: str = "") -> Values:

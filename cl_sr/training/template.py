@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ from cl_sr.training.checkpoints import Checkpoints, Saved
 from cl_sr.training.ema import MovingAverage
 from cl_sr.training.packed import DenoisingLoss, PackedSR3, Seen
 from cl_sr.training.rng import RandomState, isolated_rng
-from cl_sr.training.state import restore, restore_between, restore_memory
+from cl_sr.training.state import check_memory, restore, restore_between, restore_memory
 from cl_sr.training.stopping import SIGNALS, StopRequest
 
 LOOK_EVERY = 50  # iterations between looks at whether the loss is finite
@@ -228,6 +229,7 @@ class SR3Template(SupervisedTemplate):
 
     def _before_training_exp(self, **kwargs: Any) -> None:
         assert self.experience is not None
+        self._started = self._clock()
         self.learning = self.experience
         self.model.window = self.strategy.window(self.number, self.model.schedule.steps)
         saved = self._resumed
@@ -247,17 +249,21 @@ class SR3Template(SupervisedTemplate):
         """Adam anew, over what is trained in this experience."""
         trained = [p for p in self.model.parameters() if p.requires_grad]
         if not trained:
-            raise InputError(f"strategy {self.strategy.title()}: no weight is left to be trained")
+            raise InputError(f"strategy {self.strategy.name}: no weight is left to be trained")
         self.optimizer.state.clear()
         self.model.zero_grad()  # what is frozen now has gradients of the last experience
         rate = self.strategy.learning_rate(self.number, self.lr)
+        if not (isinstance(rate, float) and 0 < rate < math.inf):
+            raise InputError(
+                f"strategy {self.strategy.name}: learning_rate() must be a positive float, "
+                f"not {rate!r}"
+            )
         # In place, as schedulers hold on to it.
         (group,) = self.optimizer.param_groups
         group |= {"params": trained, "lr": rate * self.lr_scale}
 
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
         saved, self._resumed = self._resumed, None
-        self._started = self._clock()
         if saved is not None:
             _put_back(restore, self, saved)
         else:
@@ -266,6 +272,7 @@ class SR3Template(SupervisedTemplate):
                 self.evaluate()
             self.trained_on = "+".join(experience.domains)
             self.strategy.begin(self, self.memory)
+            check_memory(self.memory)
         self._within = True
         if saved is not None:
             self._evaluate_if_due()
@@ -297,6 +304,16 @@ class SR3Template(SupervisedTemplate):
         given = self.strategy.rehearsals(self, self.memory, size)
         if not given:
             return
+        for title, images in given.items():
+            if not isinstance(images, Tensor) or (
+                images.dtype != torch.uint8
+                or images.shape[1:] != batch.shape[1:]
+                or not len(images)
+            ):
+                raise InputError(
+                    f"strategy {title}: rehearsal() must return uint8 images of shape "
+                    f"(n, {', '.join(map(str, batch.shape[1:]))}), or None"
+                )
         first = size - sum(map(len, given.values()))
         if first < 1:
             raise InputError(
@@ -384,9 +401,10 @@ class SR3Template(SupervisedTemplate):
         self.model.requires_grad_(True)
         self.strategy.settle(self, self.memory)
         self.strategy.end(self, self.memory)
+        check_memory(self.memory)
         self.model.to(memory_format=self.memory_format)
-        self.seconds[-1] += self._clock() - self._started
         super()._after_training_exp(**kwargs)
+        self.seconds[-1] += self._clock() - self._started
         self.evaluate()
 
     @property
@@ -428,6 +446,11 @@ class SR3Template(SupervisedTemplate):
             return answer.float()
 
         return net
+
+    def denoising_loss(self, seen: Seen) -> Tensor:
+        """The loss of an answer, as it is trained (`diffusion.loss`)."""
+        loss: Tensor = self._criterion(torch.cat([seen.answer, seen.truth], dim=1), None)
+        return loss
 
     def weights(self) -> Tensor:
         """All weights of the net that is trained as one vector, with gradients."""
@@ -471,9 +494,14 @@ class SR3Template(SupervisedTemplate):
         return net
 
     @property
+    def plain_names(self) -> list[str]:
+        """The names of the net's weights, without adapters."""
+        return list(self._skeleton.state_dict())
+
+    @property
     def inference_state(self) -> dict[str, Tensor]:
         """The weights of `inference_net`, with adapters merged."""
-        return plain_state(self.inference_net, self._skeleton.state_dict())
+        return plain_state(self.inference_net, self.plain_names)
 
     def sample(self, condition: Tensor, seeds: Sequence[int], net: Net | None = None) -> Tensor:
         """Images `(B, 3, H, W)` in [-1, 1], by the sampling of this run.
@@ -521,7 +549,7 @@ class SR3Template(SupervisedTemplate):
                 self.mb_output.shape != condition.shape or not self.mb_output.is_floating_point()
             ):
                 raise InputError(
-                    f"strategy {self.strategy.title()}: restore() must return images of shape "
+                    f"strategy {self.strategy.name}: restore() must return images of shape "
                     f"{tuple(condition.shape)} as floats"
                 )
             first += len(condition)

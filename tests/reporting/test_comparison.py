@@ -104,6 +104,11 @@ def write(tmp_path: Path) -> Write:
     return make
 
 
+def drop(file: Path, beginning: str) -> None:
+    lines = [line for line in file.read_text().splitlines() if not line.startswith(beginning)]
+    file.write_text("\n".join(lines) + "\n")
+
+
 def compare(*paths: Path) -> dict[str, Row]:
     runs, left_out = find_runs(paths)
     assert not left_out
@@ -188,6 +193,8 @@ def test_without_fine_tuning_there_is_no_share(write: Write) -> None:
         ({"data__kernel": "area"}, "data.kernel"),
         ({"stream": "celeba-anime-df2k"}, "stream"),
         ({"data__split": "validation"}, "data.split is test and validation"),
+        ({"train__iterations": "[600, 900]"}, "train.iterations after the first domain"),
+        ({"train__lr": 1e-3}, "train.lr"),
     ],
 )
 def test_runs_of_different_protocols_do_not_compare(
@@ -228,9 +235,48 @@ def test_the_command(write: Write, tmp_path: Path) -> None:
     assert np.isclose(float(share["value"]), 0.75)
 
 
+def test_less_is_better(write: Write) -> None:
+    """The same numbers as a metric of which less is better: forgetting and gain change sign."""
+    runs = [write("a", "finetune", BETTER), write("b", "replay", FINETUNE)]
+    for run in runs:
+        environment = json.loads((run / "env.json").read_text())
+        environment["metrics"] = {"psnr": False}
+        (run / "env.json").write_text(json.dumps(environment))
+    row = compare(*runs)["replay"]
+    assert row.source["psnr"].value == 20.5
+    assert row.forgetting["psnr"].value == -2.5
+    assert row.gain["psnr"].value == -1.0
+    assert row.against["psnr"].value == pytest.approx(2.25)
+    assert math.isnan(row.share["psnr"].value)  # fine-tuning gained nothing that way
+
+
+def test_a_share_of_a_gain_that_may_be_none_is_not_shown(write: Write) -> None:
+    unsure = FINETUNE | {("animef", "animef"): [16.9, 20.0]}
+    rows = compare(write("a", "finetune", unsure), write("b", "replay", BETTER))
+    assert math.isnan(rows["replay"].share["psnr"].value)
+
+
+def test_runs_from_other_weights_are_told(write: Write, tmp_path: Path) -> None:
+    write("a", "finetune", FINETUNE)
+    other = write("b", "replay", BETTER | {("celeba", "celeba"): [22.0, 24.1]})
+    result = CliRunner().invoke(main, ["compare", str(tmp_path / "runs")])
+    assert f"{other} began the second domain from other weights" in result.stderr
+
+
+def test_times_of_different_clocks_do_not_compare(write: Write) -> None:
+    one, two = write("a", "finetune", FINETUNE), write("b", "replay", BETTER)
+    costs = json.loads((two / "costs.json").read_text())
+    for cost in costs.values():
+        cost["clock"] = "cpu"
+    (two / "costs.json").write_text(json.dumps(costs))
+    assert math.isnan(compare(one, two)["replay"].time)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (lambda run: drop(run / "images.csv", "animef,celeba,1"), "has not all images of celeba"),
+        (lambda run: drop(run / "images.csv", "animef,animef"), "damaged"),
         (lambda run: (run / "images.csv").unlink(), "evaluated nothing"),
         (lambda run: (run / "images.csv").write_text("a,b\n1,2\n"), "damaged"),
         (lambda run: (run / "costs.json").write_text("[]"), "costs.json"),

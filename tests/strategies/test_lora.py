@@ -136,9 +136,10 @@ def test_where_names_the_layers(world: Any, unet: Any) -> None:
     assert len(expected) > 1
 
 
-def test_a_place_that_names_no_layer_is_refused(world: Any) -> None:
-    with pytest.raises(InputError, match="where=nowhere names no layer"):
-        world.train("lora:where=nowhere")
+def test_a_place_that_names_no_layer_is_refused() -> None:
+    Lora(where="ups").check_net(["ups.0.weight", "ups.0.bias"])
+    with pytest.raises(InputError, match="where=bias names no layer"):
+        Lora(where="bias").check_net(["ups.0.weight", "ups.0.bias"])
 
 
 def test_the_rate_is_multiplied_from_the_second_domain_on(world: Any) -> None:

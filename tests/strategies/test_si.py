@@ -134,3 +134,8 @@ def test_its_state_can_be_taken_and_put_back() -> None:
 def test_what_cannot_work_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="strategy si"):
         Si(**options).check(100)
+
+
+def test_a_first_domain_without_iterations_is_refused(world: Any) -> None:
+    with pytest.raises(InputError, match="no path"):
+        world.train("si", iterations=[0, 2, 2])
