@@ -35,7 +35,7 @@ class GenerativeDistill(Strategy):
     """
 
     size: int = option(512, "pairs to draw before each experience")
-    ratio: float = option(0.5, "share of each batch, 0 < ratio < 1")
+    ratio: float = option(0.3, "share of each batch, 0 < ratio < 1")
     components: int = option(64, "principal components kept of each domain")
 
     def check(self, steps: int) -> None:

@@ -32,6 +32,7 @@ class Router(Lora):
     Memory: that of `lora`, and 65 images of 8x8 floats a domain. Time: as fine-tuning.
     """
 
+    rank: int = option(32, "of the adapters")
     train: Literal["factors", "weights"] = option("weights", "what is trained, see lora")
 
     def begin(self, template: SR3Template, memory: Memory) -> None:

@@ -30,8 +30,8 @@ for seed in "${seeds[@]}"; do
   later=("train.iterations=[0,$next]" --init "$out/finetune-$seed/checkpoints/celeba")
   run "$seed" finetune finetune "${whole[@]}"
   # What the bar is about
-  run "$seed" router router:rank=32 "${later[@]}"
-  run "$seed" generative-wise generative-distill:ratio=0.3+wise-ft "${later[@]}"
+  run "$seed" router router "${later[@]}"
+  run "$seed" generative-wise generative-distill+wise-ft "${later[@]}"
   run "$seed" replay4-wise replay:size=4+wise-ft "${later[@]}"
   run "$seed" replay16-wise replay:size=16+wise-ft "${later[@]}"
   [ -z "${BAR_ONLY:-}" ] || continue
@@ -39,7 +39,7 @@ for seed in "${seeds[@]}"; do
   run "$seed" replay16 replay:size=16 "${later[@]}"
   run "$seed" replay160 replay:size=160 "${later[@]}"
   run "$seed" replay-distill replay:size=16+distill:on=past "${later[@]}"
-  run "$seed" generative generative-distill:ratio=0.3 "${later[@]}"
+  run "$seed" generative generative-distill "${later[@]}"
   run "$seed" distill distill "${later[@]}"
   run "$seed" wise-ft wise-ft "${later[@]}"
   run "$seed" lora lora "${later[@]}"

@@ -63,7 +63,7 @@ def test_what_a_hook_does_wrong_is_told(
         ("from-scratch+ewc", "start anew"),
         ("joint+avalanche:ReplayPlugin", "learnt at once"),
         ("lora+avalanche:EWCPlugin:ewc_lambda=1", "frozen under the adapters"),
-        ("replay+generative-distill", "leave no room"),
+        ("replay+generative-distill:ratio=0.5", "leave no room"),
         ("freeze:parts=.*", "all of the weights"),
         ("lora:where=nonsense", "names no layer"),
         ("ewc:weight=inf", "weight"),
