@@ -167,7 +167,7 @@ def trade_off(rows: Sequence[Any], title: str, path: Path) -> None:
 
 def last_experience(rows: Sequence[Any], title: str, path: Path) -> None:
     """Every domain's PSNR while the last one is learnt, a line a strategy; as `trade_off`."""
-    known = [row for row in rows if all(row.curves.values())]
+    known = [row for row in rows if all(len(curve) > 2 for curve in row.curves.values())]
     if not known:
         return
     domains = list(known[0].curves)

@@ -83,6 +83,7 @@ def write(tmp_path: Path) -> Write:
             }
             for (after, d), images in values.items()
         ]
+        records += [r | {"experience_iteration": 2} for r in records if r["trained_on"] == "animef"]
         text = "".join(json.dumps(record) + "\n" for record in records[2:])
         (folder / "metrics.jsonl").write_text(text)
         costs = {
@@ -135,8 +136,8 @@ def test_the_figures_by_hand(write: Write) -> None:
     assert replay.kept == 480  # while the last domain was learnt, not after it
     assert replay.parameters == 3
     assert replay.curves == {
-        "celeba": [(0, 23.0), (5, 22.75)],
-        "animef": [(0, 18.0), (5, 18.75)],
+        "celeba": [(0, 23.0), (2, 22.75), (5, 22.75)],
+        "animef": [(0, 18.0), (2, 18.75), (5, 18.75)],
     }
     assert next(iter(rows)) == "finetune"
 

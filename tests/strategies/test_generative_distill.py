@@ -142,7 +142,9 @@ def test_its_rows_are_to_be_answered_as_the_teacher_did_and_the_others_truly(wor
 
 
 def test_the_loss_is_that_of_the_teachers_answers(world: Any) -> None:
-    template = world.train("generative-distill:size=6,components=2,ratio=0.5", experiences=1, clip=0)
+    template = world.train(
+        "generative-distill:size=6,components=2,ratio=0.5", experiences=1, clip=0
+    )
     losses: list[tuple[float, float]] = []
     criterion = template.criterion
 
