@@ -74,6 +74,20 @@ def rehearsed(size: int, ratio: float) -> int:
     return min(max(round(ratio * size), 1), size - 1)
 
 
+def drawn_pairs(memory: Memory, count: int) -> Tensor | None:
+    """`count` of `memory["pairs"]`, uint8 `(N, 6, H, W)`, mirrored at random; None without any."""
+    import torch
+
+    if "pairs" not in memory:
+        return None
+    pairs: Tensor = memory["pairs"]
+    # By the CPU's generator, wherever they lie: a run that is resumed draws the same.
+    chosen = pairs[torch.randint(len(pairs), (count,)).to(pairs.device)]
+    mirrored = (torch.rand(count) < 0.5).to(pairs.device)
+    chosen[mirrored] = chosen[mirrored].flip(-1)
+    return chosen
+
+
 @dataclass(frozen=True)
 class Strategy:
     """What is done at each experience of a stream. The base class is plain fine-tuning.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cl_sr.errors import InputError
-from cl_sr.strategies.base import Memory, Strategy, option, rehearsed
+from cl_sr.strategies.base import Memory, Strategy, drawn_pairs, option, rehearsed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,16 +79,7 @@ class GenerativeDistill(Strategy):
         return torch.cat(pairs)
 
     def rehearsal(self, template: SR3Template, memory: Memory, size: int) -> Tensor | None:
-        import torch
-
-        if "pairs" not in memory:
-            return None
-        pairs: Tensor = memory["pairs"]
-        count = rehearsed(size, self.ratio)
-        chosen = pairs[torch.randint(len(pairs), (count,)).to(pairs.device)]
-        mirrored = (torch.rand(count) < 0.5).to(pairs.device)
-        chosen[mirrored] = chosen[mirrored].flip(-1)
-        return chosen
+        return drawn_pairs(memory, rehearsed(size, self.ratio))
 
     def target(self, template: SR3Template, memory: Memory, seen: Seen) -> Tensor:
         rows = seen.rows.get(self.title())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from cl_sr.errors import InputError
-from cl_sr.strategies.base import Memory, Strategy, option, rehearsed
+from cl_sr.strategies.base import Memory, Strategy, drawn_pairs, option, rehearsed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,24 +38,22 @@ class Replay(Strategy):
         if not 0 < self.ratio < 1:
             raise InputError(f"strategy replay: ratio={self.ratio} must be between 0 and 1")
 
-    def rehearsal(self, template: SR3Template, memory: Memory, size: int) -> Tensor | None:
+    def begin(self, template: SR3Template, memory: Memory) -> None:
         import torch
 
         from cl_sr.data.pairs import pack
 
-        kept = [value for name, value in memory.items() if name.startswith("images")]
-        if not kept:
-            return None
-        images = torch.cat(kept)
-        count = rehearsed(size, self.ratio)
-        chosen = images[torch.randint(len(images), (count,)).to(images.device)]
-        mirrored = torch.rand(count) < 0.5
-        chosen[mirrored] = chosen[mirrored].flip(-1)
-        return pack(chosen.cpu(), template.scale, template.kernel)
+        kept = [value.cpu() for name, value in memory.items() if name.startswith("images")]
+        if kept:
+            memory["pairs"] = pack(torch.cat(kept), template.scale, template.kernel)
+
+    def rehearsal(self, template: SR3Template, memory: Memory, size: int) -> Tensor | None:
+        return drawn_pairs(memory, rehearsed(size, self.ratio))
 
     def end(self, template: SR3Template, memory: Memory) -> None:
         import torch
 
+        memory.pop("pairs", None)
         new = template.training_images(self.size)[:, 3:].contiguous()
         if self.policy == "reservoir":
             # Each image has a random key, and those with the largest ones stay: a uniform sample.

@@ -15,7 +15,6 @@ import torch
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils.data import DataLoader
 
 from cl_sr.data.order import Passes, Seeded, derived_seed
@@ -140,6 +139,7 @@ class SR3Template(SupervisedTemplate):
         self._clock = time.process_time if on_cpu else time.monotonic
         self._started = 0.0
         self._skeleton = _skeleton(net)
+        self._other_net: tuple[Any, nn.Module] = (None, self._skeleton)
         self.scale = scale
         self.kernel: Kernel = kernel
         self.budgets = list(iterations)
@@ -435,14 +435,16 @@ class SR3Template(SupervisedTemplate):
         Args:
             weights: by the names of the plain net, as `plain_state` gives them.
         """
-        kernels = {name: tensor for name, tensor in weights.items() if tensor.ndim == 4}
-        for name, kernel in kernels.items():
-            kernels[name] = kernel.contiguous(memory_format=self.memory_format)
-        weights = {**weights, **kernels}
+        if self._other_net[0] is not weights:  # asked for in every iteration
+            module = copy.deepcopy(self._skeleton)
+            module.load_state_dict(dict(weights), assign=True)
+            module.to(memory_format=self.memory_format).requires_grad_(False)
+            self._other_net = weights, module
+        module = self._other_net[1]
 
         def net(noisy: Tensor, condition: Tensor | None, level: Tensor) -> Tensor:
             with torch.no_grad(), self.autocast():
-                answer: Tensor = functional_call(self._skeleton, weights, (noisy, condition, level))
+                answer: Tensor = module(noisy, condition, level)
             return answer.float()
 
         return net

@@ -130,6 +130,7 @@ def test_conditions_are_those_of_the_images(world: Any) -> None:
     (strategy,) = template.strategy.parts
     kept = template.memory[OWN]
     was = kept["images.0"].clone()
+    strategy.begin(template, kept)
     mirrored = 0
     for _ in range(5):
         packed = strategy.rehearsal(template, kept, 12)
@@ -157,6 +158,7 @@ def test_which_images_are_drawn_does_not_depend_on_where_they_lie(world: Any) ->
     """Resuming moves what is remembered to the device; before, `end` left it on the CPU."""
     template = world.train(Replay(size=8), experiences=1)
     (strategy,) = template.strategy.parts
+    strategy.begin(template, template.memory[OWN])
     drawn = []
     for device in ("cpu", "cuda"):
         torch.manual_seed(1)
