@@ -168,8 +168,12 @@ def restore_memory(
     flat = below(tensors, "memory.") | values["memory"]
     if _shapes(flat) != values["memory_shapes"]:
         raise ValueError("not all that the strategies remember is there")
+    # Copies, as tensors that lie in a mapped file may not be aligned, which changes last digits.
     template.memory = unflatten(
-        {k: v.to(template.device) if isinstance(v, Tensor) else v for k, v in flat.items()}
+        {
+            k: v.to(template.device, copy=True) if isinstance(v, Tensor) else v
+            for k, v in flat.items()
+        }
     )
 
 

@@ -154,9 +154,9 @@ def test_ddnm_restores_to_what_the_degradation_makes_the_low_resolution_image_of
     from cl_sr.training.run import build_template
 
     made = plan([*tiny, f"strategy=ddnm:prior={prior},steps=2", "data.kernel=area"])
-    template = build_template(made, (), (), ())
+    template = build_template(made, (), (), (), ())
     low = torch.rand(2, 3, 4, 4)
-    images = made.strategy.restore(template, torch.zeros(2, 3, 16, 16), low, [1, 2])
+    images = made.strategy.restore(template, {}, torch.zeros(2, 3, 16, 16), low, [1, 2])
     assert torch.allclose(torch.nn.functional.avg_pool2d(images, 4), low, atol=1e-5)
 
 

@@ -72,18 +72,25 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, list[str]]
     return make
 
 
-@pytest.mark.parametrize("strategy", [*ALL, *TOGETHER])
+MOMENTS = [
+    ("before_eval", 0),
+    ("before_training_iteration", 1),
+    ("before_training_iteration", 3),
+    ("after_eval_exp", 4),
+    ("before_training_exp", 4),
+    ("before_training_iteration", 5),
+    ("before_eval_iteration", 6),
+    ("after_eval", 7),
+]
+FEW = [("after_eval_exp", 4), ("before_training_exp", 4), ("before_training_iteration", 5)]
+
+
 @pytest.mark.parametrize(
-    ("moment", "iteration"),
+    ("strategy", "moment", "iteration"),
     [
-        ("before_eval", 0),
-        ("before_training_iteration", 1),
-        ("before_training_iteration", 3),
-        ("after_eval_exp", 4),
-        ("before_training_exp", 4),
-        ("before_training_iteration", 5),
-        ("before_eval_iteration", 6),
-        ("after_eval", 7),
+        (strategy, *moment)
+        for strategy in [*ALL, *TOGETHER]
+        for moment in (MOMENTS if strategy in ("finetune", *TOGETHER) else FEW)
     ],
 )
 def test_a_cut_run_ends_as_if_it_had_not_been_cut(
