@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Iterable
 
 import click
@@ -74,10 +75,16 @@ def _strategy(name: str) -> None:
     cls = find_class(name)
     click.echo(f"{name}: {inspect.cleandoc(cls.__doc__ or '')}\n")
     rows = [
-        (f"{field.name}={field.default}", f"{field.metadata['help']} ({field.type})")
+        (f"{field.name}={field.default}", f"{field.metadata['help']} ({_kind(field.type)})")
         for field in dataclasses.fields(cls)
     ]
     _section("Options", rows or [("none", "")])
+
+
+def _kind(annotation: object) -> str:
+    """A type as its user would say it: `new or past or all`, `int`."""
+    choices = re.findall(r"'([^']*)'", str(annotation)) if "Literal" in str(annotation) else []
+    return " or ".join(choices) or str(annotation)
 
 
 def _presets() -> None:

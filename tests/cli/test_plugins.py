@@ -65,6 +65,11 @@ def test_it_is_listed(installed: Path, tmp_path: Path) -> None:
     assert "images of a batch that are replaced" in out
 
 
+def test_choices_of_an_option_are_listed() -> None:
+    result = CliRunner().invoke(main, ["list", "strategies", "distill"])
+    assert "(new or past or all)" in " ".join(result.stdout.split())
+
+
 @pytest.mark.parametrize(
     ("strategy", "message"),
     [
