@@ -40,7 +40,7 @@ class Distill(Strategy):
 
     def begin(self, template: SR3Template, memory: Memory) -> None:
         if template.number:
-            memory["teacher"] = {k: v.clone() for k, v in template.inference_state.items()}
+            memory["teacher"] = template.inference_state
 
     def penalty(self, template: SR3Template, memory: Memory) -> Tensor | float:
         seen = template.seen

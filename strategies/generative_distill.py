@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from cl_sr.training.packed import Seen
     from cl_sr.training.template import SR3Template
 
-FIT_ON = 4096  # images at most
-
 
 @dataclass(frozen=True)
 class GenerativeDistill(Strategy):
@@ -49,7 +47,7 @@ class GenerativeDistill(Strategy):
     def begin(self, template: SR3Template, memory: Memory) -> None:
         if not template.number:
             return
-        memory["teacher"] = {k: v.clone() for k, v in template.inference_state.items()}
+        memory["teacher"] = template.inference_state
         memory["pairs"] = self._draw(template, memory)
 
     def _draw(self, template: SR3Template, memory: Memory) -> Tensor:
@@ -92,11 +90,9 @@ class GenerativeDistill(Strategy):
         return truth
 
     def end(self, template: SR3Template, memory: Memory) -> None:
-        from cl_sr.data.resize import downsample
         from cl_sr.models.gaussian import Gaussian
 
         for name in ("teacher", "pairs"):
             memory.pop(name, None)
-        images = template.training_images(FIT_ON)[:, 3:]
-        low = downsample(images, template.scale, template.kernel).float() / 255
+        low = template.low_resolution_images().float() / 255
         memory[f"domain-{template.number}"] = Gaussian.fit(low, self.components).tensors()

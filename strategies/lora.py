@@ -76,7 +76,7 @@ class Lora(Strategy):
         if template.number == 0:
             return
         if "base" not in memory:
-            memory["base"] = {k: v.clone() for k, v in template.inference_state.items()}
+            memory["base"] = template.inference_state
         template.net.load_state_dict(memory["base"])
         if self.train == "factors":
             attach(template.net, self.rank, self.where)

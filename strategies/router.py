@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from cl_sr.strategies.base import Net
     from cl_sr.training.template import SR3Template
 
-FIT_ON = 4096  # images at most
 SIDE = 8  # pixels: what domains differ in is seen at this size
 
 
@@ -36,11 +35,9 @@ class Router(Lora):
     train: Literal["factors", "weights"] = option("weights", "what is trained, see lora")
 
     def begin(self, template: SR3Template, memory: Memory) -> None:
-        from cl_sr.data.resize import downsample
         from cl_sr.models.gaussian import Gaussian
 
-        images = template.training_images(FIT_ON)[:, 3:]
-        low = downsample(images, template.scale, template.kernel).float() / 127.5 - 1
+        low = template.low_resolution_images().float() / 127.5 - 1
         memory[f"domain-{template.number}"] = Gaussian.fit(_small(low)).tensors()
 
     def choose(self, memory: Memory, lr: Tensor) -> Tensor:

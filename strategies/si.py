@@ -19,8 +19,8 @@ class Si(Strategy):
 
     Zenke, Poole and Ganguli (arXiv 1703.04200), Eqs. 3 to 5. Over an experience
     `omega_i = sum -g_i dw_i`, with g the gradient of the loss without this penalty and dw an
-    update's change;
-    after it `Omega_i += max(omega_i, 0) / (Dw_i^2 + xi)`, with Dw the whole change. Then
+    update's change; after it `Omega_i += max(omega_i, 0) / (Dw_i^2 + xi)`, with Dw the whole
+    change. Then
 
         L = L(new) + weight sum_i Omega_i (w_i - w*_i)^2.
 

@@ -30,7 +30,7 @@ class WindowExperts(TimestepWindow):
 
     def end(self, template: SR3Template, memory: Memory) -> None:
         if template.number == 0:
-            memory["first"] = {k: v.clone() for k, v in template.inference_state.items()}
+            memory["first"] = template.inference_state
 
     def extra_parameters(self, memory: Memory) -> int:
         return sum(weight.numel() for weight in memory.get("first", {}).values())

@@ -45,13 +45,12 @@ class WiseFt(Strategy):
 
     def begin(self, template: SR3Template, memory: Memory) -> None:
         if template.number:
-            memory["old"] = {k: v.clone() for k, v in template.inference_state.items()}
+            memory["old"] = template.inference_state
 
     def settle(self, template: SR3Template, memory: Memory) -> None:
         if "old" not in memory:
             return
         old, new = memory.pop("old"), template.inference_state
-        new = {name: tensor.clone() for name, tensor in new.items()}
         alpha = self.alpha or self._choose(template, old, new)
         memory[f"alpha-{template.number}"] = alpha
         template.net.load_state_dict(interpolated(old, new, alpha))

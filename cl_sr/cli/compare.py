@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cl_sr.errors import InputError
+from cl_sr.files import write_text
 
 
 @click.command("compare")
@@ -47,8 +48,8 @@ def command(runs: tuple[Path, ...], out: Path | None) -> None:
         last_experience(comparison.rows, comparison.title, out / "curves.png")
         names = ("trade-off", "curves", "windows")
         pictures = [name for name in names if (out / f"{name}.png").exists()]
-        (out / "comparison.md").write_text(comparison.markdown(pictures), encoding="utf-8")
-        (out / "comparison.csv").write_text(comparison.csv(), encoding="utf-8")
+        write_text(out / "comparison.md", comparison.markdown(pictures))
+        write_text(out / "comparison.csv", comparison.csv())
     except OSError as error:
         raise InputError(f"cannot write to {out}: {error}; choose another --out") from error
     click.echo(f"Everything is in {out}: comparison.md, comparison.csv, figures", err=True)

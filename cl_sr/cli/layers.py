@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +12,7 @@ from cl_sr.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cl_sr.training.run import Plan
+    from cl_sr.evaluation.layers import State
 
 
 @click.command()
@@ -27,13 +27,15 @@ def command(run: Path, images: int) -> None:
     import warnings
 
     warnings.filterwarnings("ignore", module=r"(?!cl_sr)")
+    import torch
     from rich.console import Console
 
     from cl_sr import config as configuration
+    from cl_sr.data.pairs import pack
     from cl_sr.evaluation.layers import swaps
     from cl_sr.models import load_sr3
     from cl_sr.reporting.tables import Table
-    from cl_sr.training.run import plan_run
+    from cl_sr.training.run import build_template, plan_run
     from cl_sr.training.run_folder import RunFolder
 
     folder = RunFolder.open(run)
@@ -45,47 +47,24 @@ def command(run: Path, images: int) -> None:
         raise InputError(f"{run} has not learnt one domain after another: take a finished run")
     nets = [load_sr3(run / "checkpoints" / name).to(plan.device) for name in names[-2:]]
     old, new = (net.state_dict() for net in nets)
-    first, last = (_quality(plan, name, nets[1], images) for name in (names[0], names[-1]))
-    found = swaps(old, new, first, last)
+    template = build_template(plan, (), (), (), ())
+    data, evaluation = plan.config.data, plan.config.eval
+
+    def quality(name: str) -> Callable[[State], float]:
+        packed = pack(plan.data[name].test[:images], data.scale, data.kernel)
+        return lambda weights: template.quality(
+            packed, weights, evaluation.seed, evaluation.protocol
+        )
+
+    with torch.no_grad():
+        found = swaps(old, new, quality(names[0]), quality(names[-1]))
     rows = [
         [swap.layers, f"{swap.weights:,}", f"{swap.source:+.3f}", f"{swap.target:+.3f}"]
         for swap in found
     ]
     shown = min(images, *(len(plan.data[name].test) for name in (names[0], names[-1])))
-    side = plan.config.data.split
-    title = f"PSNR (dB) with the old weights of some layers, {shown} {side} images of each domain"
+    title = (
+        f"PSNR (dB) with the old weights of some layers, {shown} {data.split} images of each domain"
+    )
     table = Table(title, ["layers", "weights", names[0], names[-1]], rows)
     Console(markup=False, highlight=False).print(table.rich())
-
-
-def _quality(plan: Plan, name: str, net: Any, images: int) -> Callable[[Any], float]:
-    """The PSNR of weights on a domain, by the run's sampling."""
-    import torch
-    from torch.func import functional_call
-
-    from cl_sr.data.pairs import pack, unpack
-    from cl_sr.diffusion import Denoiser, sample
-    from cl_sr.evaluation import psnr
-
-    config, model = plan.config, plan.model
-    packed = pack(plan.data[name].test[:images], config.data.scale, config.data.kernel)
-    condition, image = unpack(packed.to(plan.device))
-    seeds = range(config.eval.seed, config.eval.seed + len(packed))
-
-    def quality(weights: Any) -> float:
-        denoiser = Denoiser(
-            lambda *inputs: functional_call(net, weights, inputs), model.parametrization
-        )
-        with torch.no_grad():
-            restored = sample(
-                denoiser,
-                condition,
-                model.schedule,
-                config.eval.sampler,
-                config.eval.steps,
-                eta=config.eval.eta,
-                seeds=seeds,
-            )
-        return float(psnr((restored + 1) / 2, (image + 1) / 2, config.eval.protocol).mean())
-
-    return quality

@@ -39,11 +39,9 @@ def groups(names: list[str]) -> dict[str, list[str]]:
     """Names of weights, by kind and by place (`downs.0`, `mid.1`, ...)."""
     found = {kind: [n for n in names if re.search(kind_of, n)] for kind, kind_of in KINDS.items()}
     for name in names:
-        first, second, *_ = [*name.split("."), ""]
-        found.setdefault(f"{first}.{second}" if second.isdigit() else first, []).append(name)
-    merged = {"noise_level_mlp": found.pop("noise_level_mlp.1", [])}
-    merged["noise_level_mlp"] += found.pop("noise_level_mlp.3", [])
-    found |= merged
+        place = re.match(r"(?:downs|mid|ups)\.\d+|[^.]+", name)
+        assert place is not None
+        found.setdefault(place[0], []).append(name)
     return {group: members for group, members in found.items() if members}
 
 

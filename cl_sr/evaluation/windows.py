@@ -11,11 +11,12 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from cl_sr.diffusion import NoiseSchedule, Parametrization, q_sample
+    from cl_sr.diffusion import NoiseSchedule, Parametrization
 
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 
@@ -55,6 +56,10 @@ def denoising_errors(
         window: t in `{start + 1, ..., stop}`.
         seed: of t and the noise; the same numbers for every model.
     """
+    import torch  # the tables of results are read without it
+
+    from cl_sr.diffusion import q_sample
+
     generator = torch.Generator().manual_seed(seed)
     t = torch.randint(window[0] + 1, window[1] + 1, (len(image),), generator=generator)
     level = schedule.gammas[t].sqrt().float().to(image.device)

@@ -115,11 +115,11 @@ def adapted(net: nn.Module) -> bool:
 
 
 def plain_state(net: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
-    """The weights of a net by the names that they have in a plain one, with adapters added."""
+    """Copies of a net's weights, by their names in a plain one, with adapters added."""
     state = {}
     for name in names:
         module, _, attribute = name.rpartition(".")
-        state[name] = getattr(net.get_submodule(module), attribute).detach()
+        state[name] = getattr(net.get_submodule(module), attribute).detach().clone()
     return state
 
 

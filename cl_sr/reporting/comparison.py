@@ -24,6 +24,7 @@ from rich.text import Text
 from cl_sr.config import read_yaml
 from cl_sr.errors import InputError
 from cl_sr.evaluation.matrix import BICUBIC, INIT
+from cl_sr.evaluation.windows import errors_from_csv
 from cl_sr.reporting.tables import Table, number
 from cl_sr.training.run_folder import RunFolder
 
@@ -135,10 +136,10 @@ def read_finished(path: Path) -> Finished:
         environment = folder.read_json("env.json")
         config = read_yaml(path / "config.yaml")
         config["data"].setdefault("split", "test")  # runs of 0.1 have no such key
-        windows = {}
-        for line in csv.DictReader(io.StringIO(folder.read_text("windows.csv"))):
-            place = line["after"], line["domain"], int(line["start"]), int(line["stop"])
-            windows[place] = float(line["error"])
+        windows = {
+            (found.after, found.domain, found.start, found.stop): found.error
+            for found in errors_from_csv(folder.read_text("windows.csv"))
+        }
         run = Finished(
             path,
             config,

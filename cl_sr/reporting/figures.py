@@ -56,8 +56,7 @@ def curves(
                 color="0.35",
             )
         axis.set_ylabel(metric_title(matrix))
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
+        _plain(axis)
     axes[0].legend(frameon=False, title="dotted: bicubic", title_fontsize=8, fontsize=9)
     axes[-1].set_xlabel("training iterations")
     figure.suptitle(title, fontsize=10, wrap=True)
@@ -148,8 +147,7 @@ def trade_off(rows: Sequence[Any], title: str, path: Path) -> None:
             y,
             xerr=[[x - 100 * share.low], [100 * share.high - x]],
             yerr=[[y - lost.low], [lost.high - y]],
-            color=COLOURS[k % len(COLOURS)],
-            marker=MARKERS[(k // len(COLOURS)) % len(MARKERS)],
+            **_mark(k),
             markersize=6,
             linewidth=1,
             linestyle="none",
@@ -158,11 +156,8 @@ def trade_off(rows: Sequence[Any], title: str, path: Path) -> None:
     axis.axhline(0, color="0.6", linewidth=1)
     axis.set_xlabel("share of fine-tuning's gain on the target, PSNR (%)")
     axis.set_ylabel("forgetting of the source, PSNR (dB; lower is better)")
-    axis.grid(alpha=0.25)
-    axis.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
-    figure.suptitle(title, fontsize=10, wrap=True)
-    _save(figure, path)
+    _plain(axis)
+    _save_with_legend(figure, title, path)
 
 
 def last_experience(rows: Sequence[Any], title: str, path: Path) -> None:
@@ -177,19 +172,15 @@ def last_experience(rows: Sequence[Any], title: str, path: Path) -> None:
         for k, row in enumerate(known):
             axis.plot(
                 *zip(*row.curves[domain], strict=True),
-                color=COLOURS[k % len(COLOURS)],
-                marker=MARKERS[(k // len(COLOURS)) % len(MARKERS)],
+                **_mark(k),
                 markersize=4,
                 linewidth=1.2,
                 label=row.strategy if axis is axes[0] else None,
             )
         axis.set_ylabel(f"{domain}, PSNR (dB)")
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
+        _plain(axis)
     axes[-1].set_xlabel(f"iterations of learning {domains[-1]}")
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
-    figure.suptitle(title, fontsize=10, wrap=True)
-    _save(figure, path)
+    _save_with_legend(figure, title, path)
 
 
 def by_window(rows: Sequence[Any], title: str, path: Path) -> None:
@@ -204,8 +195,7 @@ def by_window(rows: Sequence[Any], title: str, path: Path) -> None:
         axis.plot(
             range(len(windows)),
             [row.windows[window] for window in windows],
-            color=COLOURS[k % len(COLOURS)],
-            marker=MARKERS[(k // len(COLOURS)) % len(MARKERS)],
+            **_mark(k),
             markersize=5,
             linewidth=1.2,
             label=row.strategy,
@@ -214,8 +204,22 @@ def by_window(rows: Sequence[Any], title: str, path: Path) -> None:
     axis.set_xticks(range(len(windows)), [f"{start}-{stop}" for start, stop in windows])
     axis.set_xlabel("time-steps (left: low noise)")
     axis.set_ylabel("denoising error of the source (change in dB)")
+    _plain(axis)
+    _save_with_legend(figure, title, path)
+
+
+def _mark(k: int) -> dict[str, Any]:
+    """The look of the k-th strategy: as many as there are colours and markers differ."""
+    marker = MARKERS[(k // len(COLOURS)) % len(MARKERS)]
+    return {"color": COLOURS[k % len(COLOURS)], "marker": marker}
+
+
+def _plain(axis: Any) -> None:
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def _save_with_legend(figure: Figure, title: str, path: Path) -> None:
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10, wrap=True)
     _save(figure, path)

@@ -33,6 +33,11 @@ class Seen:
     new: int
     rows: Mapping[str, slice] = field(default_factory=dict)
 
+    @property
+    def packed(self) -> Tensor:
+        """What the criterion takes: answer and truth side by side, `(B, 6, H, W)`."""
+        return torch.cat([self.answer, self.truth], dim=1)
+
     def with_truth(self, truth: Tensor) -> Seen:
         return replace(self, truth=truth)
 
@@ -65,8 +70,7 @@ class PackedSR3(nn.Module):
 
     def forward(self, packed: Tensor) -> Tensor:
         """uint8 `(B, 6, H, W)` to float `(B, 6, H, W)`: the net's answer over the perfect one."""
-        seen = self.show(packed)
-        return torch.cat([seen.answer, seen.truth], dim=1)
+        return self.show(packed).packed
 
     def show(self, packed: Tensor) -> Seen:
         """One training step's input, answer and truth, for uint8 `(B, 6, H, W)`."""

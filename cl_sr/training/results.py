@@ -70,11 +70,9 @@ class Results:
         with isolated_rng():  # a DataLoader draws a number whenever it begins
             for number, name in enumerate(self.plan.data):
                 self._images[BICUBIC, name] = self._bicubic(number, name)
-        for after in learnt:
-            self._images |= {
-                key: values for key, values in self.folder.images().items() if key[0] == after
-            }
         if learnt:
+            before = self.folder.images().items()
+            self._images |= {place: values for place, values in before if place[0] in learnt}
             found = errors_from_csv(self.folder.read_text("windows.csv"))
             self._windows = [error for error in found if error.after in learnt]
         self._write([INIT, *learnt] if learnt else [])

@@ -23,7 +23,7 @@ from cl_sr.data.resize import Kernel, downsample
 from cl_sr.diffusion import Denoiser, NoiseSchedule, Parametrization, sample
 from cl_sr.errors import Diverged, InputError
 from cl_sr.evaluation.matrix import INIT
-from cl_sr.evaluation.metrics import MAX_PSNR, psnr
+from cl_sr.evaluation.metrics import MAX_PSNR, Protocol, psnr
 from cl_sr.models.lora import plain_state
 from cl_sr.strategies import Memory, Strategy, compose
 from cl_sr.training.checkpoints import Checkpoints, Saved
@@ -314,15 +314,15 @@ class SR3Template(SupervisedTemplate):
                     f"strategy {title}: rehearsal() must return uint8 images of shape "
                     f"(n, {', '.join(map(str, batch.shape[1:]))}), or None"
                 )
-        first = size - sum(map(len, given.values()))
+        first = size
+        for title, images in given.items():
+            self._rows[title] = slice(first - len(images), first)
+            first -= len(images)
         if first < 1:
             raise InputError(
                 f"{' and '.join(given)} leave no room for new images in a batch of {size}: lower "
                 "their ratios, or raise train.batch_size"
             )
-        for title, images in given.items():
-            stop = min((rows.start for rows in self._rows.values()), default=size)
-            self._rows[title] = slice(stop - len(images), stop)
         mixed = [images.to(self.device) for images in reversed(given.values())]
         self.mbatch[0] = torch.cat([batch[:first], *mixed]).contiguous()
 
@@ -333,7 +333,7 @@ class SR3Template(SupervisedTemplate):
         new = min((rows.start for rows in self._rows.values()), default=seen.new)
         seen = replace(seen, new=new, rows=self._rows)
         self.seen = seen.with_truth(self.strategy.target(self, self.memory, seen))
-        return torch.cat([self.seen.answer, self.seen.truth], dim=1)
+        return self.seen.packed
 
     def criterion(self) -> Tensor:
         """The denoising error, and what strategies add to it."""
@@ -451,26 +451,43 @@ class SR3Template(SupervisedTemplate):
 
     def denoising_loss(self, seen: Seen) -> Tensor:
         """The loss of an answer, as it is trained (`diffusion.loss`)."""
-        loss: Tensor = self._criterion(torch.cat([seen.answer, seen.truth], dim=1), None)
+        loss: Tensor = self._criterion(seen.packed, None)
         return loss
 
     def weights(self) -> Tensor:
         """All weights of the net that is trained as one vector, with gradients."""
         return torch.cat([weight.flatten() for weight in self.net.parameters()])
 
-    def quality(self, packed: Tensor, weights: Mapping[str, Tensor]) -> float:
-        """The mean PSNR in dB of restoring images, uint8 `(N, 6, H, W)`, with some weights."""
+    def quality(
+        self,
+        packed: Tensor,
+        weights: Mapping[str, Tensor],
+        seed: int = 0,
+        protocol: Protocol = "rgb8",
+    ) -> float:
+        """The mean PSNR in dB of restoring images, uint8 `(N, 6, H, W)`, with some weights.
+
+        Args:
+            packed: condition over image.
+            weights: as `net_of` takes them.
+            seed: of the first image's noise; the next has the next.
+            protocol: of PSNR.
+        """
         net, values = self.net_of(weights), []
         for first in range(0, len(packed), self.eval_mb_size):
             condition, image = unpack(packed[first : first + self.eval_mb_size].to(self.device))
-            seeds = range(first, first + len(condition))
+            seeds = range(seed + first, seed + first + len(condition))
             restored = self.sample(condition, seeds, net)
-            values.append(psnr((restored + 1) / 2, (image + 1) / 2))
+            values.append(psnr((restored + 1) / 2, (image + 1) / 2, protocol))
         return float(torch.cat(values).clamp(max=MAX_PSNR).mean())
 
     def held_out_images(self) -> Tensor:
         """The images that `Strategy.hold_out` kept from training, uint8 `(N, 6, H, W)`."""
         return torch.stack([self.held_out[index][0] for index in range(len(self.held_out))])
+
+    def low_resolution_images(self) -> Tensor:
+        """Of the experience, at most 4096, drawn at random: uint8 `(n, 3, h, w)`."""
+        return downsample(self.training_images(4096)[:, 3:], self.scale, self.kernel)
 
     def training_images(self, count: int) -> Tensor:
         """At most `count` images of the experience, drawn at random: uint8 `(n, 6, H, W)`."""
@@ -502,7 +519,7 @@ class SR3Template(SupervisedTemplate):
 
     @property
     def inference_state(self) -> dict[str, Tensor]:
-        """The weights of `inference_net`, with adapters merged."""
+        """A copy of the weights of `inference_net`, with adapters merged."""
         return plain_state(self.inference_net, self.plain_names)
 
     def sample(self, condition: Tensor, seeds: Sequence[int], net: Net | None = None) -> Tensor:
@@ -567,10 +584,10 @@ class SR3Template(SupervisedTemplate):
 
 def _skeleton(net: nn.Module) -> nn.Module:
     """A copy without weights, to call with any."""
-    tensors = [*net.named_parameters(), *net.named_buffers()]
-    empty = {id(t): torch.empty_like(t, device="meta").requires_grad_(False) for _, t in tensors}
-    for _, parameter in net.named_parameters():
-        empty[id(parameter)] = nn.Parameter(empty[id(parameter)], requires_grad=False)
+    empty: dict[int, Any] = {id(b): torch.empty_like(b, device="meta") for b in net.buffers()}
+    for weight in net.parameters():
+        tensor = torch.empty_like(weight, device="meta")
+        empty[id(weight)] = nn.Parameter(tensor, requires_grad=False)
     return copy.deepcopy(net, empty).eval()
 
 
