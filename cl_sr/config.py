@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from cl_sr.data.domains import DOMAIN_NAME
 from cl_sr.errors import InputError, nearest
 
 PRESETS = Path(__file__).parent / "configs"
@@ -61,6 +63,7 @@ Depth = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, le=64)]
 Steps = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, BeforeValidator(_no_truth), Field(gt=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -80,8 +83,14 @@ class DataConfig(Section):
     kernel: Literal["bicubic", "area"] = Field("bicubic", description="low-resolution kernel")
     flip: bool = Field(True, description="mirror training images at random")
     split_seed: Seed = Field(0, description="seed of the 70/30 split")
-    split: Literal["test", "validation"] = Field(
-        "test", description="validation: split the training side again, to choose options on"
+    split: Literal["content", "random"] = Field(
+        "content", description="random: by file, so that copies leak from training into testing"
+    )
+    shares: dict[str, Share] = Field(
+        {}, description="of single domains' training images: how many of them to train on"
+    )
+    copies: Annotated[float, Field(ge=0, le=10)] = Field(
+        0.0, description="extra copies of images, as a share of them: to study leaks"
     )
     standin_images: Annotated[int, Field(ge=8, le=10_000_000)] = Field(
         1000, description="drawn a domain"
@@ -156,6 +165,9 @@ class EvalConfig(Section):
 
     every: Count = Field(1000, description="iterations; 0: only before and after experiences")
     images: Count = Field(64, description="of each domain; 0: no evaluation at all")
+    split: Literal["test", "validation"] = Field(
+        "test", description="validation: split the training side again, to choose options on"
+    )
     batch_size: Size = Field(64, description="images")
     sampler: Literal["ancestral", "ddim", "dpmpp-2m", "unipc"] = Field(
         "ddim", description="see cl_sr.diffusion"
@@ -166,7 +178,7 @@ class EvalConfig(Section):
     )
     seed: Seed = Field(0, description="of the first image's noise; the next has the next")
     metrics: tuple[str, ...] = Field(
-        ("psnr", "ssim"), description="psnr, ssim, and any metric of pyiqa"
+        ("psnr", "ssim"), description="psnr, ssim, colour_error, any metric of pyiqa"
     )
     protocol: Literal["rgb8", "y601"] = Field("rgb8", description="of PSNR and SSIM")
     samples: Count = Field(4, description="images of each domain shown in the report")
@@ -221,21 +233,39 @@ class RunConfig(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+def budgets(iterations: int | Sequence[int], count: int) -> list[int]:
+    """The iterations of each of `count` experiences, from `train.iterations`: the last repeats."""
+    given = [iterations] if isinstance(iterations, int) else list(iterations)
+    return given + given[-1:] * (count - len(given))
+
+
 def presets() -> dict[str, str]:
-    """The shipped presets, each with the first line of its comment."""
+    """The shipped presets of runs, each with the first line of its comment."""
+    return _shipped(sweeps=False)
+
+
+def shipped_sweeps() -> dict[str, str]:
+    """The shipped sweeps, each with the first line of its comment."""
+    return _shipped(sweeps=True)
+
+
+def _shipped(sweeps: bool) -> dict[str, str]:
     found = {}
     for path in sorted(PRESETS.rglob("*.yaml")):
-        first = path.read_text(encoding="utf-8").split("\n", 1)[0]
-        found[path.relative_to(PRESETS).with_suffix("").as_posix()] = first.lstrip("# ").strip()
+        text = path.read_text(encoding="utf-8")
+        if sweeps == bool(re.search("^grid:", text, re.MULTILINE)):
+            name = path.relative_to(PRESETS).with_suffix("").as_posix()
+            found[name] = text.split("\n", 1)[0].lstrip("# ").strip()
     return found
 
 
 def read_preset(name: str) -> dict[str, Any]:
-    """A shipped preset by name."""
-    path = PRESETS / f"{name}.yaml"
+    """A shipped preset of a run by name."""
+    if name in shipped_sweeps():
+        raise InputError(f"preset {name!r} is a sweep of many runs: cl-sr sweep {name}")
     if name not in presets():
         raise InputError(f"unknown preset {name!r}: {nearest(name, presets())}")
-    return read_yaml(path)
+    return read_yaml(PRESETS / f"{name}.yaml")
 
 
 class _NoAliases(yaml.SafeLoader):
@@ -285,14 +315,32 @@ def resolve(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConf
     except RecursionError as error:
         raise InputError("the configuration is nested too deeply, or contains itself") from error
     for item in overrides:
-        key, equals, text = item.partition("=")
-        if not equals or not key:
-            raise InputError(f"{item!r} is not key=value, such as train.iterations=500")
-        _set(merged, key, text)
+        put(merged, *split_override(item))
     try:
         return RunConfig.model_validate(merged)
     except ValidationError as error:
         raise InputError(_explain(error)) from error
+
+
+def put_data(values: dict[str, Any], data: Sequence[str], own: bool) -> None:
+    """Put `--data` or $CL_SR_DATA over the configuration's folders; with `own` it may have some."""
+    if not data:
+        if own or not os.environ.get("CL_SR_DATA"):
+            return
+        data = (os.environ["CL_SR_DATA"],)
+    root, folders = None, {}
+    for item in data:
+        name, equals, path = item.partition("=")
+        if equals and re.fullmatch(DOMAIN_NAME, name):
+            folders[name] = path
+        elif root is None:
+            root = item
+        else:
+            raise InputError(f"--data {item}: a second folder for all domains; use DOMAIN=DIR")
+    section = values.setdefault("data", {})
+    if not isinstance(section, dict):
+        raise InputError("data must hold keys and values")
+    section |= {"root": root, "folders": folders}
 
 
 def arguments(items: Iterable[str]) -> dict[str, Any]:
@@ -317,13 +365,39 @@ def _copy(values: Any) -> Any:
     return {k: _copy(v) for k, v in values.items()} if isinstance(values, Mapping) else values
 
 
-def _set(values: dict[str, Any], key: str, text: str) -> None:
-    if key not in dict(keys()) and not key.startswith("data.folders."):
-        raise InputError(f"unknown key {key!r}: {_nearest_key(key)}")
+def split_override(item: str) -> tuple[str, Any]:
+    """The key and the value of a `key=value` of the command line.
+
+    Raises:
+        InputError: it is none.
+    """
+    key, equals, text = item.partition("=")
+    if not equals or not key:
+        raise InputError(f"{item!r} is not key=value, such as train.iterations=500")
+    check_key(key)
     try:
-        value = parse_yaml(text)
+        return key, parse_yaml(text)
     except ValueError as error:
         raise InputError(f"{key}={text}: not a YAML value") from error
+
+
+def check_key(key: str) -> None:
+    """Refuse a key that no configuration has.
+
+    Raises:
+        InputError: with the nearest one.
+    """
+    if key not in dict(keys()) and not key.startswith(("data.folders.", "data.shares.")):
+        raise InputError(f"unknown key {key!r}: {_nearest_key(key)}")
+
+
+def put(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set `section.key` in nested values.
+
+    Raises:
+        InputError: there is no such key, or a section holds something else.
+    """
+    check_key(key)
     *sections, last = key.split(".")
     for section in sections:
         inner = values.setdefault(section, {})

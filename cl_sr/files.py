@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from cl_sr.errors import InputError
 
 
@@ -52,6 +54,29 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"{path} is not a JSON object")
     return values
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep every other process from a folder; a process that dies lets go of it.
+
+    Raises:
+        InputError: another process has it.
+    """
+    path = folder / ".lock"
+    if path.is_symlink():
+        raise InputError(f"{path} is a link: remove it")
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(
+            f"another process is at work in {folder}: wait for it, or choose another --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def check_writable(path: Path) -> None:

@@ -28,7 +28,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cl_sr.errors import InputError
 
@@ -94,6 +94,10 @@ class Strategy:
 
     Tensors and Avalanche are imported inside the hooks, so that listing strategies stays quick.
     """
+
+    # Whether the first experience is trained as by plain fine-tuning, and is only remembered
+    # afterwards: then the runs of a sweep train it once and start from its weights (`--init`).
+    plain_start: ClassVar[bool] = False
 
     @classmethod
     def title(cls) -> str:

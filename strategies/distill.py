@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from cl_sr.errors import InputError
 from cl_sr.strategies.base import Memory, Strategy, option
@@ -28,6 +28,8 @@ class Distill(Strategy):
 
     Memory: the weights of before, while the experience lasts. Time: one more forward pass.
     """
+
+    plain_start: ClassVar[bool] = True
 
     weight: float = option(1.0, "of the distillation against the data's own loss")
     on: Literal["new", "past", "all"] = option(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cl_sr.errors import InputError
 from cl_sr.strategies.base import Memory, Strategy, option
@@ -32,6 +32,8 @@ class Ewc(Strategy):
     Memory: a number a weight. Time: `samples` backward passes of one image after each
     experience.
     """
+
+    plain_start: ClassVar[bool] = True
 
     weight: float = option(0.01, "of the penalty")
     samples: int = option(256, "images and draws of noise for the Fisher information")

@@ -1,6 +1,7 @@
 """Plain fine-tuning: train on each domain in turn and do nothing about the ones before."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cl_sr.strategies.base import Strategy
 
@@ -14,3 +15,5 @@ class Finetune(Strategy):
 
     Memory: none. Time: the measure of all others.
     """
+
+    plain_start: ClassVar[bool] = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cl_sr.errors import InputError
 from cl_sr.strategies.base import Memory, Strategy, option
@@ -23,6 +23,8 @@ class Freeze(Strategy):
 
     Memory: none. Time: less than fine-tuning, as frozen weights need no gradient.
     """
+
+    plain_start: ClassVar[bool] = True
 
     parts: str = option("noise_level_mlp|downs|mid", "regular expression of the weights that stay")
 

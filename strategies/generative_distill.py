@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cl_sr.errors import InputError
 from cl_sr.strategies.base import Memory, Strategy, drawn_pairs, option, rehearsed
@@ -31,6 +31,8 @@ class GenerativeDistill(Strategy):
     the old weights and `size` drawn pairs. Time: a forward pass for `ratio` of each batch, and the
     drawing: `size` times the evaluation's sampling steps.
     """
+
+    plain_start: ClassVar[bool] = True
 
     size: int = option(512, "pairs to draw before each experience")
     ratio: float = option(0.3, "share of each batch, 0 < ratio < 1")

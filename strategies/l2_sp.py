@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cl_sr.errors import InputError
 from cl_sr.strategies.base import Memory, Strategy, option
@@ -23,6 +23,8 @@ class L2SP(Strategy):
 
     Memory: the weights of before, while the experience lasts. Time: as fine-tuning.
     """
+
+    plain_start: ClassVar[bool] = True
 
     weight: float = option(0.01, "of the squared distance")
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from cl_sr.errors import InputError
 from cl_sr.strategies.base import Memory, Strategy, option
@@ -34,6 +34,8 @@ class Lora(Strategy):
     Memory: from the second domain on the first weights, and rank * (rows + columns) numbers a layer
     and domain. Time: as fine-tuning.
     """
+
+    plain_start: ClassVar[bool] = True
 
     rank: int = option(16, "of the adapters")
     where: str = option("", "regular expression of the layers that get one; empty: all")

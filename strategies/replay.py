@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from cl_sr.errors import InputError
 from cl_sr.strategies.base import Memory, Strategy, drawn_pairs, option, rehearsed
@@ -27,6 +27,8 @@ class Replay(Strategy):
 
     Memory: `size` high-resolution images of 8 bit. Time: as fine-tuning.
     """
+
+    plain_start: ClassVar[bool] = True
 
     size: int = option(160, "images to keep, of all domains together")
     ratio: float = option(0.5, "share of each batch, 0 < ratio < 1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from cl_sr.strategies.base import Memory, option
 from cl_sr.strategies.lora import Lora
@@ -30,6 +30,8 @@ class Router(Lora):
 
     Memory: that of `lora`, and 65 images of 8x8 floats a domain. Time: as fine-tuning.
     """
+
+    plain_start: ClassVar[bool] = True
 
     rank: int = option(32, "of the adapters")
     train: Literal["factors", "weights"] = option("weights", "what is trained, see lora")

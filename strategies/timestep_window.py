@@ -1,6 +1,7 @@
 """Timestep-window fine-tuning: adapt only some noise levels (Saini et al., Table 1a)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cl_sr.errors import InputError
 from cl_sr.strategies.base import Strategy, option
@@ -16,6 +17,8 @@ class TimestepWindow(Strategy):
 
     Memory: none. Time: as fine-tuning.
     """
+
+    plain_start: ClassVar[bool] = True
 
     start: int = option(0, "low-noise end of the window, 0 <= start < stop")
     stop: int = option(200, "high-noise end of the window, at most T (diffusion.steps)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cl_sr.strategies.base import Memory, option
 from cl_sr.strategies.timestep_window import TimestepWindow
@@ -25,6 +25,8 @@ class WindowExperts(TimestepWindow):
 
     Memory: the first domain's weights, also at inference. Time: as fine-tuning.
     """
+
+    plain_start: ClassVar[bool] = True
 
     stop: int = option(1000, "high-noise end of the window, at most T (diffusion.steps)")
 

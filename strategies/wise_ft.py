@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cl_sr.errors import InputError
 from cl_sr.strategies.base import Memory, Strategy, option
@@ -29,6 +29,8 @@ class WiseFt(Strategy):
     Memory: the old weights, while the experience lasts. Time: as fine-tuning, and 10 evaluations on
     the held-out images.
     """
+
+    plain_start: ClassVar[bool] = True
 
     alpha: float = option(0.0, "how far to go, 0 < alpha <= 1; 0: chosen on held-out images")
     keep: float = option(0.95, "share of the largest gain on the new domain that is kept")

@@ -2,54 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cl_sr.errors import InputError
-from cl_sr.files import write_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @click.command("compare")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="A folder for comparison.md, .csv and figures."
+    "--by",
+    multiple=True,
+    metavar="KEY",
+    help="A configuration key that tells rows apart, beside the strategy. May be repeated.",
 )
-def command(runs: tuple[Path, ...], out: Path | None) -> None:
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="A folder for the report, tables and figures."
+)
+def command(runs: tuple[Path, ...], by: tuple[str, ...], out: Path | None) -> None:
     """Compare strategies: what each forgot, learnt and took, against plain fine-tuning.
 
-    RUN is a run, or a folder of runs. Runs of one strategy with several seeds are averaged. Shares
-    and intervals are paired with the runs of `finetune` of the same seeds.
+    RUN is a run, a folder of runs, or a sweep. Runs that differ in their seeds alone are averaged.
+    Shares and intervals are paired with the runs of `finetune` of the same seeds.
 
     \b
     cl-sr compare runs/celeba-anime-*
     cl-sr compare runs/forgetting --out comparison
+    cl-sr compare runs/few runs/many --by train.iterations
     """
     from rich.console import Console
 
-    from cl_sr.reporting.comparison import Comparison, find_runs
-    from cl_sr.reporting.figures import by_window, last_experience, trade_off
+    messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    compare_and_show(runs, by, out, messages)
 
-    found, left_out = find_runs(runs)
-    for why in left_out:
-        click.echo(f"left out: {why}", err=True)
-    comparison = Comparison(found)
-    if not comparison.baseline:
-        click.echo("no run of finetune is among them: shares and differences are blank", err=True)
-    for run in comparison.apart:
-        click.echo(f"{run} began the second domain from other weights than finetune", err=True)
-    comparison.show(Console(markup=False, highlight=False))
+
+def compare_and_show(
+    paths: Sequence[Path], by: Sequence[str], out: Path | None, messages: Console
+) -> None:
+    """Compare the runs in `paths`, show it, and write it to `out`."""
+    from rich.console import Console
+
+    from cl_sr.config import check_key
+    from cl_sr.reporting.comparison import compare
+    from cl_sr.reporting.finished import find_runs
+    from cl_sr.reporting.publish import publish_comparisons
+
+    for key in by:
+        check_key(key)
+    found = find_runs(paths)
+    for why in found.left_out:
+        messages.print(f"left out: {why}")
+    comparisons = compare(found, by)
+    for comparison in comparisons:
+        if not comparison.has_baseline:
+            messages.print("no run of finetune is among them: shares and differences are blank")
+        for run in comparison.apart:
+            messages.print(f"{run} began the second domain from other weights than the baseline")
+        comparison.show(Console(markup=False, highlight=False))
     if out is None:
         return
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        trade_off(comparison.rows, comparison.title, out / "trade-off.png")
-        by_window(comparison.rows, comparison.title, out / "windows.png")
-        last_experience(comparison.rows, comparison.title, out / "curves.png")
-        names = ("trade-off", "curves", "windows")
-        pictures = [name for name in names if (out / f"{name}.png").exists()]
-        write_text(out / "comparison.md", comparison.markdown(pictures))
-        write_text(out / "comparison.csv", comparison.csv())
+        made = publish_comparisons(comparisons, found, out)
     except OSError as error:
         raise InputError(f"cannot write to {out}: {error}; choose another --out") from error
-    click.echo(f"Everything is in {out}: comparison.md, comparison.csv, figures", err=True)
+    messages.print(f"Everything is in {out}: {', '.join(made)}")

@@ -64,7 +64,8 @@ def command(run: Path, images: int) -> None:
     ]
     shown = min(images, *(len(plan.data[name].test) for name in (names[0], names[-1])))
     title = (
-        f"PSNR (dB) with the old weights of some layers, {shown} {data.split} images of each domain"
+        f"PSNR (dB) with the old weights of some layers, {shown} {evaluation.split} images of "
+        "each domain"
     )
     table = Table(title, ["layers", "weights", names[0], names[-1]], rows)
-    Console(markup=False, highlight=False).print(table.rich())
+    table.show(Console(markup=False, highlight=False))

@@ -28,11 +28,11 @@ def command(run: Path) -> None:
 
 def present(folder: RunFolder, console: Console) -> None:
     """Show a run's report, then write it: a full disk does not hide the figures."""
-    from cl_sr.reporting import build_report, write_report
+    from cl_sr.reporting import build_report, publish_run
 
     report = build_report(folder)
     report.show(console)
     try:
-        write_report(folder, report)
+        publish_run(folder, report)
     except OSError as error:
         raise InputError(f"the report is shown but not written: {error}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 import signal
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 import click
 
 from cl_sr.cli.report import present
-from cl_sr.data.domains import DOMAIN_NAME
 from cl_sr.errors import InputError, out_of_memory
 
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
@@ -110,7 +108,7 @@ def command(
         "device": device,
     }
     values |= {key: value for key, value in flags.items() if value is not None}
-    _put_data(values, data, own=config_file is not None)
+    configuration.put_data(values, data, own=config_file is not None)
     config = configuration.resolve(values, overrides)
     if resume and (found := _unfinished(config, out)):
         _resume(found, dry_run)
@@ -121,27 +119,6 @@ def command(
         RunFolder.check_free(out, overwrite)
     name = config_file.name if config_file else f"preset {preset or configuration.DEFAULT_PRESET}"
     _run(config, name, out, overwrite, dry_run)
-
-
-def _put_data(values: dict[str, Any], data: tuple[str, ...], own: bool) -> None:
-    """Put `--data` or $CL_SR_DATA over the configuration's folders; with `own` it may have some."""
-    if not data:
-        if own or not os.environ.get("CL_SR_DATA"):
-            return
-        data = (os.environ["CL_SR_DATA"],)
-    root, folders = None, {}
-    for item in data:
-        name, equals, path = item.partition("=")
-        if equals and re.fullmatch(DOMAIN_NAME, name):
-            folders[name] = path
-        elif root is None:
-            root = item
-        else:
-            raise InputError(f"--data {item}: a second folder for all domains; use DOMAIN=DIR")
-    section = values.setdefault("data", {})
-    if not isinstance(section, dict):
-        raise InputError("data must hold keys and values")
-    section |= {"root": root, "folders": folders}
 
 
 def _unfinished(config: Any, out: Path | None) -> Path | None:
@@ -155,33 +132,14 @@ def _unfinished(config: Any, out: Path | None) -> Path | None:
     if out is not None:
         if not (out / "config.yaml").is_file():
             return None
-        if not _alike(RunFolder(out), config):
+        if not RunFolder(out).is_of(config):
             raise InputError(f"{out} holds a run of another configuration: choose another --out")
         return out
     runs = [RunFolder(path.parent) for path in Path("runs").glob("*/status.json")]
     runs.sort(key=lambda run: (run.path / "status.json").stat().st_mtime, reverse=True)
-    alike = (run for run in runs if not run.finished and not run.locked and _alike(run, config))
+    alike = (run for run in runs if not run.finished and not run.locked and run.is_of(config))
     found = next(alike, None)
     return None if found is None else found.path
-
-
-def _alike(folder: Any, config: Any) -> bool:
-    """Whether a run has this configuration. Nothing that its config.yaml names is imported."""
-    from cl_sr import config as configuration
-    from cl_sr.strategies import find_strategy, spell
-
-    try:
-        values = configuration.read_yaml(folder.path / "config.yaml")
-        theirs = configuration.resolve(values).model_dump()
-    except InputError:
-        return False
-    ours = config.model_dump()
-    ours["strategy"] = spell(find_strategy(config.strategy), config.strategy)
-    if config.init:  # the weights bring the rest
-        for values in (ours, theirs):
-            values["model"] = values["model"]["dropout"]
-            values["diffusion"] = values["diffusion"]["loss"]
-    return bool(ours == theirs)
 
 
 def _resume(path: Path, dry_run: bool) -> None:
@@ -269,6 +227,8 @@ def _describe(plan: Any, name: str, messages: Any) -> None:
 
     for data in plan.data.values():
         copies = f", {data.duplicates} exact copies kept on one side" if data.duplicates else ""
+        if data.leaked:
+            copies = f", {data.leaked} of them copies of training images (data.split=random)"
         messages.print(
             f"{data.label}: {len(data.train)} training and {len(data.test)} {data.side} "
             f"images{copies}"

@@ -57,3 +57,6 @@ ANIMEF = Domain("animef", "anime faces (Anime Face data set)", "center", _standi
 DF2K_OST = Domain(
     "df2k-ost", "natural images (DIV2K, Flickr2K, OST)", "random", _standin("df2k-ost")
 )
+IMAGENET = Domain(
+    "imagenet", "photographs of anything (ImageNet, any folder)", "center", _standin("df2k-ost")
+)

@@ -1,10 +1,11 @@
-"""From a domain to training and test images: read or draw, split by content, keep in memory."""
+"""From a domain to training and test images: read or draw, split, keep in memory."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import io
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ FEWEST_IMAGES = 4  # distinct ones: fewer cannot give both sides a meaning
 
 Source = Literal["stand-in", "folder"]
 Side = Literal["test", "validation"]
+Split = Literal["content", "random"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class DomainData:
             crops, and whole images with `random` crops; None where memory would not hold them.
         test: uint8 `(N, 3, size, size)`, fixed crops.
         test_files: what `test` was made from, in its order, without pixels.
-        duplicates: how many images are exact copies of another; all copies are on one side.
+        duplicates: how many images are exact copies of another.
+        leaked: how many test images have a copy that is trained on; none in a split by content.
         unreadable: files that were skipped.
         side: what `test` is: the test side, or a validation part of the training side.
     """
@@ -62,6 +65,7 @@ class DomainData:
     test: Tensor
     test_files: list[ImageFile]
     duplicates: int
+    leaked: int
     unreadable: list[Unreadable]
     side: Side = "test"
 
@@ -84,8 +88,11 @@ def load_domain(
     size: int,
     scale: int,
     standin_images: int = 1000,
+    how: Split = "content",
     split_seed: int = 0,
     side: Side = "test",
+    share: float = 1.0,
+    copies: float = 0.0,
     memory_gb: float = 8.0,
     track: Track = untracked,
 ) -> DomainData:
@@ -97,8 +104,11 @@ def load_domain(
         size: H = W of high-resolution images.
         scale: high over low resolution.
         standin_images: how many to draw.
+        how: `content` keeps all copies of an image on one side, `random` does not.
         split_seed: of the 70/30 split.
         side: `validation` leaves the test side alone and splits the training side once more.
+        share: of the training images to train on.
+        copies: how many copies to add, drawn at random, as a share of the images.
         memory_gb: what training images may take; those beyond are read again at each access.
         track: shows how far reading or drawing has come.
 
@@ -111,9 +121,15 @@ def load_domain(
         files, unreadable = _from_folder(domain, folder, size, scale, memory_gb, track)
     else:
         files = _standins(domain, size, standin_images, track)
-    train, test_files = split(files, split_seed)
+    if copies:
+        random = np.random.default_rng(split_seed)
+        files += [files[k] for k in random.integers(0, len(files), round(copies * len(files)))]
+    divide = split if how == "content" else random_split
+    train, test_files = divide(files, split_seed)
     if side == "validation":
-        train, test_files = split(train, split_seed)
+        train, test_files = divide(train, split_seed)
+    train = train[: math.ceil(share * len(train))]
+    seen = {file.sha256 for file in train}
     test = np.stack([_fixed_crop(file, domain, size) for file in test_files])
     return DomainData(
         domain=domain,
@@ -123,6 +139,7 @@ def load_domain(
         test=torch.from_numpy(test).permute(0, 3, 1, 2).contiguous(),
         test_files=[replace(file, pixels=None) for file in test_files],
         duplicates=len(files) - len({file.sha256 for file in files}),
+        leaked=sum(file.sha256 in seen for file in test_files),
         unreadable=unreadable,
         side=side,
     )
@@ -215,6 +232,18 @@ def split(files: Sequence[ImageFile], seed: int) -> tuple[list[ImageFile], list[
     ordered = sorted(files, key=lambda file: (rank(file.sha256), file.path))
     train = [file for file in ordered if file.sha256 in train_side]
     return train, [file for file in ordered if file.sha256 not in train_side]
+
+
+def random_split(files: Sequence[ImageFile], seed: int) -> tuple[list[ImageFile], list[ImageFile]]:
+    """70 % to train on, 30 % to test on, by file, as most papers split.
+
+    Of an image with copies some may be trained on and others tested on. The order depends on `seed`
+    and the order of the files alone.
+    """
+    order = np.random.default_rng(seed).permutation(len(files))
+    shuffled = [files[k] for k in order]
+    count = round(len(files) * TRAIN_SHARE)
+    return shuffled[:count], shuffled[count:]
 
 
 def manifest(domains: Sequence[DomainData], folders: dict[str, Path]) -> str:

@@ -81,13 +81,18 @@ class JSONLinesLogger(BaseLogger):
 class SampleRecorder(BaseLogger):
     """Keeps the first super-resolved images of each domain's last evaluation.
 
+    Args:
+        count: how many.
+        write: takes the domain, the iteration and the images of each evaluation.
+
     Attributes:
         images: by domain, float `(N, 3, H, W)` in [-1, 1], on the CPU.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, write: Callable[[str, int, Tensor], None]) -> None:
         super().__init__()
         self.count = count
+        self.write = write
         self.images: dict[str, Tensor] = {}
 
     def before_eval_exp(self, strategy: Any, metric_values: list[Any]) -> None:
@@ -100,3 +105,7 @@ class SampleRecorder(BaseLogger):
         if left > 0:
             batch = strategy.mb_output[:left].cpu()
             self.images[domain] = torch.cat([self.images[domain], batch])
+
+    def after_eval_exp(self, strategy: Any, metric_values: list[Any]) -> None:
+        (domain,) = strategy.experience.domains
+        self.write(domain, strategy.clock.train_iterations, self.images[domain])

@@ -68,23 +68,19 @@ class ForgettingMatrix:
 
     def backward_transfer(self, domain: str) -> float:
         """BWT (Lopez-Paz and Ranzato, arXiv 1706.08840): final - just after it was learnt."""
-        return self.gain(domain, self._when(domain), self._last)
+        return self.gain(domain, self.when(domain), self.last)
 
     def forgetting(self, domain: str) -> float:
         """Chaudhry et al. (arXiv 1801.10112): the best of all earlier rows - final."""
-        gains = [self.gain(domain, self._last, after) for after in self.learnt[:-1]]
-        return max(gains, default=math.nan)
+        return self.gain(domain, self.last, self.best(domain))
 
     def learning_gain(self, domain: str) -> float:
         """What learning `domain` gave: just after - just before it."""
-        when = self._when(domain)
-        order = [INIT, *self.learnt]
-        before = order[order.index(when) - 1] if when in order[1:] else ""
-        return self.gain(domain, before, when)
+        return self.gain(domain, self.before(domain), self.when(domain))
 
     def over_bicubic(self, domain: str) -> float:
         """The final row against bicubic upsampling."""
-        return self.gain(domain, BICUBIC, self._last)
+        return self.gain(domain, BICUBIC, self.last)
 
     @property
     def mean_backward_transfer(self) -> float:
@@ -96,11 +92,23 @@ class ForgettingMatrix:
         """Forgetting averaged over the *previous* domains; NaN where there is none."""
         return _mean(self.forgetting(domain) for domain in self.previous)
 
+    def best(self, domain: str) -> str:
+        """The row before the final one in which `domain` was best; empty where there is none."""
+        known = [after for after in self.learnt[:-1] if domain in self.rows[after]]
+        return max(known, key=lambda after: self.gain(domain, self.last, after), default="")
+
+    def before(self, domain: str) -> str:
+        """The row just before `domain` was learnt; empty where it was not."""
+        when, order = self.when(domain), [INIT, *self.learnt]
+        return order[order.index(when) - 1] if when in order[1:] else ""
+
     @property
-    def _last(self) -> str:
+    def last(self) -> str:
+        """The final row; empty where nothing was learnt."""
         return self.learnt[-1] if self.learnt else ""
 
-    def _when(self, domain: str) -> str:
+    def when(self, domain: str) -> str:
+        """The row just after `domain` was learnt; empty where it was not."""
         return next((after for after in self.learnt if domain in after.split("+")), "")
 
 

@@ -1,4 +1,4 @@
-"""Image metrics: PSNR and SSIM by named protocols, and any other metric of pyiqa.
+"""Image metrics: PSNR and SSIM by named protocols, the shift of colours, and those of pyiqa.
 
 PSNR and SSIM are our own because pyiqa's are other numbers: its PSNR adds 1e-8 to the error (an
 identical pair has 80 dB instead of infinity, and a pair of 40 dB is 4e-4 dB off), its SSIM clips
@@ -100,6 +100,21 @@ def ssim(a: Tensor, b: Tensor, protocol: Protocol = "rgb8") -> Tensor:
     return (luminance * structure).mean(dim=(1, 2, 3))
 
 
+def colour_error(a: Tensor, b: Tensor) -> Tensor:
+    """How far the mean colours of two images are apart, lower is better: a shift of hue.
+
+    Saini et al. (2023), Fig. 8, show such shifts in pictures, without a number.
+
+    Args:
+        a, b: images `(B, 3, H, W)` in [0, 1].
+
+    Returns:
+        float64 `(B,)`: mean over the channels of |mean of a - mean of b|, on a scale of 255.
+    """
+    x, y = _pair(a, b, "rgb8")
+    return (x - y).mean(dim=(2, 3)).abs().mean(dim=1)
+
+
 @dataclass(frozen=True)
 class ImageMetric:
     """A metric with a direction: `measure(sr, hr)` for images `(B, 3, H, W)` in [0, 1]."""
@@ -116,7 +131,7 @@ class ImageMetric:
 def build_metrics(
     names: Sequence[str], protocol: Protocol, size: int, device: torch.device
 ) -> list[ImageMetric]:
-    """Metrics by name: `psnr`, `ssim`, and whatever pyiqa compares image by image.
+    """Metrics by name: `psnr`, `ssim`, `colour_error`, and whatever pyiqa compares image by image.
 
     Raises:
         InputError: unknown name; a metric whose weights cannot be had, or that does not work
@@ -126,6 +141,7 @@ def build_metrics(
     own = {
         "psnr": ImageMetric("psnr", True, lambda a, b: psnr(a, b, protocol).clamp(max=MAX_PSNR)),
         "ssim": ImageMetric("ssim", True, lambda a, b: ssim(a, b, protocol)),
+        "colour_error": ImageMetric("colour_error", False, colour_error),
     }
     return [own[name] if name in own else _pyiqa(name, size, device) for name in names]
 
@@ -133,7 +149,7 @@ def build_metrics(
 def _pyiqa(name: str, size: int, device: torch.device) -> ImageMetric:
     import pyiqa  # takes seconds, and few runs need it
 
-    known = pyiqa.list_models()
+    known = ["colour_error", *pyiqa.list_models()]
     if name not in known:
         raise InputError(f"eval.metrics: unknown metric {name!r}: {nearest(name, known)}")
     try:

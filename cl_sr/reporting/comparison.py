@@ -1,19 +1,16 @@
-"""Several runs side by side: what each strategy forgot, learnt and took, against fine-tuning.
+"""Several runs side by side: what each forgot, learnt and took, against plain fine-tuning.
 
-Confidence intervals are percentiles of a bootstrap over the test images: a resampling takes the
-same images for every strategy and for plain fine-tuning, so that what all find hard cancels out.
-Seeds are averaged first; the intervals do not tell how training differs from seed to seed.
+Rows are told apart by their strategy, or by whatever a sweep varies; seeds are averaged.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -21,215 +18,55 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from cl_sr.config import read_yaml
 from cl_sr.errors import InputError
+from cl_sr.evaluation.bootstrap import RESAMPLINGS, Array, Figure, mean, ratio
 from cl_sr.evaluation.matrix import BICUBIC, INIT
-from cl_sr.evaluation.windows import errors_from_csv
-from cl_sr.reporting.tables import Table, number
-from cl_sr.training.run_folder import RunFolder
+from cl_sr.reporting.finished import Finished, Found
+from cl_sr.reporting.tables import Table, digits, metric_name, number
 
-BASELINE = "finetune"
-RESAMPLINGS = 2000
-# What two runs must have in common for their figures to compare.
-SAME = ("stream", "data.size", "data.scale", "data.kernel", "data.split", "eval.images",
-        "eval.sampler", "eval.steps", "eval.eta", "eval.seed", "eval.protocol", "eval.metrics",
-        "eval.batch_size", "model", "diffusion.prediction", "diffusion.target", "diffusion.steps",
-        "diffusion.loss", "train.batch_size", "train.lr", "train.ema")  # fmt: skip
+BASELINE = {"strategy": "finetune"}
+# What two runs must have in common for their figures to compare, where it is not what is varied.
+SAME = ("stream", "data.size", "data.scale", "data.kernel", "data.split", "data.copies",
+        "data.shares", "eval.split", "eval.images", "eval.sampler", "eval.steps", "eval.eta",
+        "eval.seed", "eval.protocol", "eval.metrics", "eval.batch_size", "model",
+        "diffusion.prediction", "diffusion.target", "diffusion.steps", "diffusion.loss",
+        "train.batch_size", "train.lr", "train.ema")  # fmt: skip
 
 # What a row tells of each metric.
-FIGURES = ("source", "target", "forgetting", "gain", "share", "against")
+FIGURES = ("source", "target", "over", "forgetting", "gain", "share", "against")
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 Images = dict[str, Array]  # by domain, a value an image
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A finished run as a comparison sees it.
-
-    Attributes:
-        path: its folder.
-        config: its configuration.
-        data: of each domain: source, number of images.
-        manifest: the hash of the list of its images.
-        metrics: by name, whether higher is better.
-        images: by row and domain, then by metric, a value an image.
-        records: of every evaluation, as in `metrics.jsonl`.
-        costs: by experience.
-        windows: by row, domain, start and stop: the denoising error.
-    """
-
-    path: Path
-    config: dict[str, Any]
-    data: dict[str, Any]
-    manifest: str
-    metrics: dict[str, bool]
-    images: Mapping[tuple[str, str], Mapping[str, list[float]]]
-    records: list[dict[str, Any]]
-    costs: dict[str, dict[str, Any]]
-    windows: Mapping[tuple[str, str, int, int], float]
-
-    @property
-    def strategy(self) -> str:
-        return str(self.config["strategy"])
-
-    @property
-    def seed(self) -> int:
-        return int(self.config["seed"])
-
-    @property
-    def domains(self) -> list[str]:
-        return list(self.data)
-
-    @cached_property
-    def rows(self) -> list[str]:
-        """What was learnt, in order; `init` where nothing was."""
-        rows = dict.fromkeys(after for after, _ in self.images if after != BICUBIC)
-        return list(rows)
-
-    @property
-    def by_domain(self) -> bool:
-        """Whether it learnt one domain after the other, and all of them."""
-        return self.rows == self.domains
-
-    def check(self) -> None:
-        """Refuse tables with holes.
-
-        Raises:
-            ValueError: a domain or an image is missing somewhere.
-        """
-        for domain in self.domains:
-            counts = {
-                len(self.images[row, domain][metric])
-                for row in (BICUBIC, *self.rows)
-                for metric in self.metrics
-            }
-            if len(counts) != 1 or not self.rows:
-                raise ValueError(f"images.csv has not all images of {domain} in every row")
-
-    @property
-    def later_iterations(self) -> list[int]:
-        """Of the domains after the first."""
-        given = self.config["train"]["iterations"]
-        budget = [given] if isinstance(given, int) else list(given)
-        budget += budget[-1:] * (len(self.domains) - len(budget))
-        return budget[1:]
-
-    def values(self, after: str, domain: str, metric: str) -> Array:
-        return np.asarray(self.images[after, domain][metric])
-
-
-def read_finished(path: Path) -> Finished:
-    """A run's results.
-
-    Raises:
-        InputError: it is no run, is not finished, evaluated nothing, or is damaged.
-    """
-    folder = RunFolder.open(path)
-    if not folder.finished:
-        raise InputError(f"{path} is not finished")
-    if not folder.has("images.csv"):
-        raise InputError(f"{path} has no images.csv: it evaluated nothing, or is of an old version")
-    if missing := [n for n in ("costs.json", "windows.csv", "env.json") if not folder.has(n)]:
-        raise InputError(f"{path} has no {' and no '.join(missing)}: repeat it with `cl-sr run`")
-    try:
-        environment = folder.read_json("env.json")
-        config = read_yaml(path / "config.yaml")
-        config["data"].setdefault("split", "test")  # runs of 0.1 have no such key
-        windows = {
-            (found.after, found.domain, found.start, found.stop): found.error
-            for found in errors_from_csv(folder.read_text("windows.csv"))
-        }
-        run = Finished(
-            path,
-            config,
-            environment["data"],
-            environment["manifest_sha256"],
-            environment["metrics"],
-            folder.images(),
-            list(folder.metrics()),
-            folder.read_json("costs.json"),
-            windows,
-        )
-        run.check()
-        return run
-    except (KeyError, ValueError, TypeError, IndexError) as error:
-        raise InputError(
-            f"{path} is damaged ({type(error).__name__}: {error}): repeat it with `cl-sr run`"
-        ) from error
-
-
-def find_runs(paths: Sequence[Path]) -> tuple[list[Finished], list[str]]:
-    """The finished runs in folders, which are runs or hold some; and why others are left out.
-
-    Raises:
-        InputError: there are none, or a path is no folder.
-    """
-    folders = []
-    for path in paths:
-        if not path.is_dir():
-            raise InputError(f"no folder {path}: name runs, or a folder of runs")
-        if (path / "status.json").is_file():
-            folders.append(path)
-        else:
-            folders += sorted(file.parent for file in path.glob("*/status.json"))
-    runs, left_out = [], []
-    for folder in dict.fromkeys(folders):
-        try:
-            runs.append(read_finished(folder))
-        except InputError as error:
-            left_out.append(str(error))
-    if not runs:
-        why = f": {left_out[0]}" if left_out else "; `cl-sr run` makes them"
-        raise InputError(f"no finished runs in {', '.join(map(str, paths))}{why}")
-    return runs, left_out
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A number with its 95 % confidence interval; NaN where it is not defined."""
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-
-    def text(self, digits: int, sign: bool = False, unit: str = "") -> str:
-        if math.isnan(self.value):
-            return "-"
-        plus = "+" if sign else ""
-        shown = f"{self.value:{plus}.{digits}f}"
-        if not math.isnan(self.low):
-            shown += f" ± {(self.high - self.low) / 2:.{digits}f}"
-        return shown + unit
-
-    def percent(self) -> str:
-        return Figure(100 * self.value, 100 * self.low, 100 * self.high).text(0, unit=" %")
+Place = tuple[str, ...]  # the values that tell a row apart, as text
 
 
 @dataclass(frozen=True)
 class Row:
-    """A strategy: everything that the tables say of it.
+    """Runs that differ in their seeds alone: everything that the tables say of them.
 
     Attributes:
-        strategy: its text.
+        label: what it is called: its strategy, and what else differs between rows.
+        baseline: whether others are compared with it.
         seeds: of its runs.
         source, target: by metric, the final value on the domains before the last one, on the
             last one.
+        over: by metric, the final value on the last domain - bicubic upsampling's.
         forgetting: by metric, just after learning a domain - final, mean of the earlier domains.
         gain: by metric, what learning each later domain gave it.
-        share: by metric, the gain as a share of plain fine-tuning's.
-        against: by metric, the final value on the earlier domains - plain fine-tuning's.
-        time: seconds of the later experiences over plain fine-tuning's.
+        share: by metric, the gain as a share of the baseline's.
+        against: by metric, the final value on the earlier domains - the baseline's.
+        time: seconds of the later experiences over the baseline's.
         parameters: extra ones at inference.
         kept: bytes from the past while the last domain is learnt.
         windows: by window, how much larger the error of the earlier domains got, in dB.
         curves: by domain, pairs of the iteration of the last experience and the mean PSNR.
     """
 
-    strategy: str
+    label: str
+    baseline: bool
     seeds: tuple[int, ...]
     source: dict[str, Figure]
     target: dict[str, Figure]
+    over: dict[str, Figure]
     forgetting: dict[str, Figure]
     gain: dict[str, Figure]
     share: dict[str, Figure]
@@ -242,34 +79,73 @@ class Row:
 
 
 class Comparison:
-    """Runs of one stream, grouped by strategy; plain fine-tuning first.
+    """Runs of one stream in rows; the rows that others are compared with come first.
+
+    Args:
+        runs: finished ones.
+        by: the configuration keys that tell rows apart, beside the seed.
+        baseline: by key, the values of the row that a row's shares are of; its other values are the
+            row's own.
 
     Raises:
         InputError: the runs do not compare.
     """
 
-    def __init__(self, runs: Sequence[Finished]) -> None:
+    def __init__(
+        self,
+        runs: Sequence[Finished],
+        by: Sequence[str] = ("strategy",),
+        baseline: Mapping[str, Any] | None = None,
+    ) -> None:
         self.runs = runs
         self.first = runs[0]
-        _check_alike(runs)
+        self.by = [key for key in by if key not in ("seed", "stream")]
+        _check_alike(runs, by)
         self.domains = self.first.domains
-        if len(self.domains) < 2:
-            raise InputError(f"{self.first.path}: one domain alone cannot be forgotten")
-        groups: dict[str, dict[int, Finished]] = {}
+        wanted = {key: _text(value) for key, value in (baseline or BASELINE).items()}
+        groups: dict[Place, dict[int, Finished]] = {}
         for run in runs:
-            if run.seed in groups.setdefault(run.strategy, {}):
-                other = groups[run.strategy][run.seed]
+            group = groups.setdefault(self._place(run), {})
+            if run.seed in group:
                 raise InputError(
-                    f"{other.path} and {run.path} are both {run.strategy} with seed {run.seed}: "
-                    "name one of them"
+                    f"{group[run.seed].path} and {run.path} are both "
+                    f"{', '.join(self._place(run))} with seed {run.seed}: name one of them"
                 )
-            groups[run.strategy][run.seed] = run
-        self.baseline = groups.get(BASELINE, {})
-        order = sorted(groups, key=lambda name: name != BASELINE)
-        sizes = {d: len(self.first.images[BICUBIC, d][self.metrics[0]]) for d in self.domains}
-        random = np.random.default_rng(0)
-        self._draws = {d: random.integers(0, n, (RESAMPLINGS, n)) for d, n in sizes.items()}
-        self.rows = [self._row(name, groups[name]) for name in order]
+            group[run.seed] = run
+        self._groups = groups
+        self._baseline = {
+            place: tuple(wanted.get(key, value) for key, value in zip(self.by, place, strict=True))
+            for place in groups
+        }
+        order = sorted(groups, key=lambda place: self._baseline[place] != place)
+        self.rows = [self._row(place) for place in order]
+
+    def _place(self, run: Finished) -> Place:
+        return tuple(_text(run.value(key)) for key in self.by)
+
+    def _label(self, place: Place) -> str:
+        """What a row is called: the strategy, and what else differs between rows."""
+        parts = []
+        for k, (key, value) in enumerate(zip(self.by, place, strict=True)):
+            differs = len({other[k] for other in self._groups}) > 1
+            if key == "strategy" and (differs or len(self.by) == 1):
+                parts.append(value)
+            elif differs:
+                parts.append(f"{key.rsplit('.', 1)[-1]} {value}")
+        return ", ".join(parts) or ", ".join(place)
+
+    def _paired(self, place: Place) -> list[Finished] | None:
+        """The baseline's runs of the same seeds and images; None where some are missing."""
+        group, theirs = self._groups[place], self._groups.get(self._baseline[place], {})
+        if not all(seed in theirs for seed in group):
+            return None
+        paired = [theirs[seed] for seed in sorted(group)]
+        same = all(theirs[seed].manifest == run.manifest for seed, run in group.items())
+        return paired if same else None
+
+    @property
+    def has_baseline(self) -> bool:
+        return any(self._groups.get(place) for place in self._baseline.values())
 
     @property
     def metrics(self) -> list[str]:
@@ -277,68 +153,58 @@ class Comparison:
 
     @property
     def apart(self) -> list[str]:
-        """Runs that did not begin the second domain from the weights that fine-tuning had then."""
+        """Runs that did not begin the second domain from the weights that the baseline had then."""
         first = self.domains[0]
-        return [
-            str(run.path)
-            for run in self.runs
-            if (base := self.baseline.get(run.seed)) is not None
-            and run.by_domain
-            and run.images[first, first] != base.images[first, first]
-        ]
+        found = []
+        for place, group in self._groups.items():
+            paired = self._paired(place)
+            for seed, base in zip(sorted(group), paired or [], strict=False):
+                run = group[seed]
+                if run.by_domain and run.images[first, first] != base.images[first, first]:
+                    found.append(str(run.path))
+        return found
 
-    def _resampled(self, images: Images) -> Array:
-        """The mean of the domains' means, of each resampling."""
-        means = [values[self._draws[d]].mean(1) for d, values in images.items()]
-        return np.asarray(np.mean(means, axis=0))
-
-    def _figure(self, images: Images, sign: int = 1) -> Figure:
-        """The mean of the domains' means; with `sign` -1 of a metric of which less is better."""
-        return _figure(sign * _mean(images), sign * self._resampled(images))
-
-    def _share(self, images: Images, whole: Images, sign: int) -> Figure:
-        """The ratio of two means over the same images; not defined where the whole may be none."""
-        wholes = sign * self._resampled(whole)
-        if np.percentile(wholes, 2.5) <= 0:
-            return Figure(math.nan)
-        return _figure(_mean(images) / _mean(whole), sign * self._resampled(images) / wholes)
-
-    def _row(self, name: str, group: Mapping[int, Finished]) -> Row:
-        """All figures of the runs of one strategy."""
+    def _row(self, place: Place) -> Row:
+        """All figures of the runs of one row."""
+        group = self._groups[place]
         runs = [group[seed] for seed in sorted(group)]
-        paired = [self.baseline[run.seed] for run in runs if run.seed in self.baseline]
-        complete = len(paired) == len(runs)
-        references = [run if run.by_domain else self.baseline.get(run.seed, run) for run in runs]
-        known = all(run.by_domain for run in references)
+        paired = self._paired(place)
+        # How well a domain was known just after it was learnt: where a strategy learns all at
+        # once, or only some, that is told by the baseline.
+        references = runs if all(run.by_domain for run in runs) else (paired or [])
+        known = bool(references) and all(run.by_domain for run in references)
+        known = known and len(self.domains) > 1
+        past, last = self.domains[:-1], self.domains[-1:]
         figures: dict[str, dict[str, Figure]] = {name: {} for name in FIGURES}
         for metric in self.metrics:
             sign = 1 if self.first.metrics[metric] else -1
             final = self._final(runs, metric)
-            past, last = self.domains[:-1], self.domains[-1:]
+            bicubic = {d: runs[0].values(BICUBIC, d, metric) for d in last}
             found = {
-                "source": self._figure({d: final[d] for d in past}),
-                "target": self._figure({d: final[d] for d in last}),
+                "target": mean({d: final[d] for d in last}),
+                "over": mean({d: final[d] - bicubic[d] for d in last}, sign),
             }
+            if past:
+                found["source"] = mean({d: final[d] for d in past})
             if known:
                 learnt = _average(references, metric, past, _just_after)
                 gained = self._gains(runs, references, metric)
-                found["forgetting"] = self._figure({d: learnt[d] - final[d] for d in past}, sign)
-                found["gain"] = self._figure(gained, sign)
-                if complete:
-                    theirs = self._gains(paired, paired, metric)
-                    found["share"] = self._share(gained, theirs, sign)
-            if complete:
+                found["forgetting"] = mean({d: learnt[d] - final[d] for d in past}, sign)
+                found["gain"] = mean(gained, sign)
+                if paired and all(run.by_domain for run in paired):
+                    found["share"] = ratio(gained, self._gains(paired, paired, metric), sign)
+            if paired and past:
                 plain = self._final(paired, metric)
-                found["against"] = self._figure({d: final[d] - plain[d] for d in past}, sign)
+                found["against"] = mean({d: final[d] - plain[d] for d in past}, sign)
             for key in FIGURES:
                 figures[key][metric] = found.get(key, Figure(math.nan))
         costs = [_costs(run) for run in runs]
-        baseline = [_costs(run) for run in paired] if complete else []
         return Row(
-            name,
+            self._label(place),
+            self._baseline[place] == place,
             tuple(sorted(group)),
             **figures,
-            time=_times(costs, baseline),
+            time=_times(costs, [_costs(run) for run in paired or []]),
             parameters=fmean(cost["extra_parameters"] for cost in costs),
             kept=fmean(cost["kept_bytes"] for cost in costs),
             windows=self._windows(runs, references) if known else {},
@@ -397,63 +263,113 @@ class Comparison:
     # What is shown
 
     @property
+    def mixed(self) -> bool:
+        """Whether rows were measured on different images."""
+        return len({run.manifest for run in self.runs}) > 1
+
+    @property
+    def first_runs(self) -> dict[str, Finished]:
+        """By the row's label, its run of the lowest seed."""
+        return {self._label(place): group[min(group)] for place, group in self._groups.items()}
+
+    @property
+    def headline(self) -> str:
+        """The result in a sentence or two."""
+        known = [row for row in self.rows if not math.isnan(row.forgetting["psnr"].value)]
+        if not known:
+            best = max(self.rows, key=lambda row: row.target["psnr"].value)
+            value = best.target["psnr"].text(2)
+            return f"{best.label} is best on {self.domains[-1]}, with {value} dB."
+        told = [row for row in known if row.baseline][:1]
+        rest = [row for row in known if not row.baseline]
+        told += sorted(rest, key=lambda row: row.forgetting["psnr"].value)[:1]
+        return " ".join(
+            f"{row.label} forgets {row.forgetting['psnr'].text(2)} dB and gains "
+            f"{row.gain['psnr'].text(2)} dB."
+            for row in told
+        )
+
+    @property
     def title(self) -> str:
         sources = {data["source"] for data in self.first.data.values()}
         standin = ", stand-ins" if "stand-in" in sources else ""
-        return f"{self.first.config['stream']}{standin}: forgetting by strategy"
+        what = " and ".join(key.rsplit(".", 1)[-1] for key in self.by)
+        about = "forgetting" if len(self.domains) > 1 else "results"
+        return f"{self.first.config['stream']}{standin}: {about} by {what or 'run'}"
 
     @property
     def protocol(self) -> str:
-        evaluation, data = self.first.config["eval"], self.first.config["data"]
-        counts = ", ".join(
-            f"{d} {len(self.first.images[BICUBIC, d][self.metrics[0]])}" for d in self.domains
+        """What the figures depend on, and what they mean."""
+
+        def told(key: str) -> Any:
+            return "varied" if key in self.by else self.first.setting(key)
+
+        size, scale = told("data.size"), told("data.scale")
+        sizes = f" ({size // scale} to {size} px)" if "varied" not in (size, scale) else ""
+        images = self.first.images
+        counts = ", ".join(f"{d} {len(images[BICUBIC, d][self.metrics[0]])}" for d in self.domains)
+        plain = self.baseline_name
+        meaning = (
+            "Forgetting: just after learning - at the end, mean of the domains before the last "
+            f"one; below zero it became better. Share: of the gain of {plain} on the later "
+            f"domains. Time: of learning them, over that of {plain} (CPU time on a CPU). Kept: "
+            "images, statistics and importances that learning the last domain has from the ones "
+            "before; copies of the weights are not counted."
         )
         return (
-            f"Protocol {evaluation['protocol']}; low resolution: {data['kernel']}, "
-            f"x{data['scale']} ({data['size'] // data['scale']} to {data['size']} px); sampler "
-            f"{evaluation['sampler']}, {evaluation['steps']} steps, noise seeds from "
-            f"{evaluation['seed']}; {data['split']} images: {counts}. ±: half of the 95 % "
-            f"confidence interval (bootstrap over images, {RESAMPLINGS} resamplings, paired "
-            "with plain fine-tuning; it does not tell how seeds differ). Forgetting: just after "
-            "learning - at the end, mean of the domains before the last one; below zero it became "
-            "better. Share: of plain fine-tuning's gain on the later domains. Time: of learning "
-            "them, over plain fine-tuning's (CPU time on a CPU). Kept: images, statistics and "
-            "importances that learning the last domain has from the ones before; copies of the "
-            "weights are not counted."
-        )
+            f"Protocol {told('eval.protocol')}; low resolution: {told('data.kernel')}, x{scale}"
+            f"{sizes}; sampler {told('eval.sampler')}, {told('eval.steps')} steps, noise seeds "
+            f"from {told('eval.seed')}; {told('eval.split')} images: {counts}. ±: half of the 95 % "
+            f"confidence interval (bootstrap over images, {RESAMPLINGS} resamplings, paired with "
+            f"{plain}; it does not tell how seeds differ). "
+            + (meaning if len(self.domains) > 1 else "")
+        ).strip()
+
+    @property
+    def baseline_name(self) -> str:
+        labels = [row.label for row in self.rows if row.baseline]
+        return "plain fine-tuning" if labels in ([], ["finetune"]) else " or ".join(labels)
 
     def tables(self) -> list[Table]:
-        return [
-            *(self._quality(metric) for metric in self.metrics),
-            self._costs(),
-            self._by_window(),
-        ]
+        tables = [self._quality(metric) for metric in self.metrics]
+        if len(self.domains) > 1:
+            tables += [self._costs(), self._by_window()]
+        return tables
+
+    @property
+    def _told_by(self) -> str:
+        return ", ".join(key.rsplit(".", 1)[-1] for key in self.by) or "run"
 
     def _quality(self, metric: str) -> Table:
-        past, last = "+".join(self.domains[:-1]), self.domains[-1]
-        digits = 2 if metric == "psnr" else 4
-        head = ["strategy", "seeds", past, last, "forgetting", "share of gain"]
-        rows = []
-        for row in self.rows:
-            own = row.strategy == BASELINE
-            rows.append([
-                row.strategy,
-                str(len(row.seeds)),
-                row.source[metric].text(digits),
-                row.target[metric].text(digits),
-                row.forgetting[metric].text(digits, sign=True),
-                "100 %" if own else row.share[metric].percent(),
-            ])  # fmt: skip
-        bicubic = [fmean(self.first.images[BICUBIC, d][metric]) for d in self.domains]
-        cells = [number(metric, fmean(bicubic[:-1])), number(metric, bicubic[-1]), "-", "-"]
-        rows.append(["bicubic upsampling", "-", *cells])
-        return Table(f"{metric.upper()}{' (dB)' if metric == 'psnr' else ''}", head, rows)
+        past, last = self.domains[:-1], self.domains[-1]
+        places = digits(metric)
+        columns: dict[str, Callable[[Row], str]] = {
+            "seeds": lambda row: str(len(row.seeds)),
+            "+".join(past): lambda row: row.source[metric].text(places),
+            last: lambda row: row.target[metric].text(places),
+            "vs bicubic": lambda row: row.over[metric].text(places, sign=True),
+            "forgetting": lambda row: row.forgetting[metric].text(places, sign=True),
+            "share of gain": lambda row: _share(row, metric),
+        }
+        if not past:
+            for name in ("", "forgetting", "share of gain"):
+                del columns[name]
+        if past and not self.mixed:  # else it stands in a row of its own
+            del columns["vs bicubic"]
+        rows = [[row.label, *(cell(row) for cell in columns.values())] for row in self.rows]
+        if not self.mixed:
+            values = {d: fmean(self.first.images[BICUBIC, d][metric]) for d in self.domains}
+            known = {last: number(metric, values[last])}
+            if past:
+                known["+".join(past)] = number(metric, fmean(values[d] for d in past))
+            rows.append(["bicubic upsampling", *(known.get(name, "-") for name in columns)])
+        return Table(metric_name(metric), [self._told_by, *columns], rows)
 
     def _costs(self) -> Table:
-        head = ["strategy", "time", "extra parameters", "kept from the past"]
+        head = [self._told_by, "time", "extra parameters", "kept from the past"]
         rows = [
             [
-                row.strategy,
+                row.label,
                 Figure(row.time).text(2, unit=" x"),
                 f"{row.parameters:,.0f}",
                 _size(row.kept),
@@ -464,10 +380,10 @@ class Comparison:
 
     def _by_window(self) -> Table:
         windows = sorted({window for row in self.rows for window in row.windows})
-        head = ["strategy", *(f"t {start}-{stop}" for start, stop in windows)]
+        head = [self._told_by, *(f"t {start}-{stop}" for start, stop in windows)]
         rows = [
             [
-                row.strategy,
+                row.label,
                 *(Figure(row.windows.get(w, math.nan)).text(2, sign=True) for w in windows),
             ]
             for row in self.rows
@@ -479,7 +395,7 @@ class Comparison:
         console.print()
         console.rule(Text(self.title), align="left")
         for table in self.tables():
-            console.print(table.rich())
+            table.show(console)
         console.print(Text(self.protocol, style="dim"))
 
     def markdown(self, pictures: Sequence[str] = ()) -> str:
@@ -488,46 +404,70 @@ class Comparison:
         return "\n\n".join(parts) + "\n"
 
     def csv(self) -> str:
-        """Every figure: `strategy,seeds,figure,metric,value,low,high`."""
+        """Every figure: `row,seeds,figure,metric,value,low,high`."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["strategy", "seeds", "figure", "metric", "value", "low", "high"])
+        writer.writerow(["row", "seeds", "figure", "metric", "value", "low", "high"])
         for row in self.rows:
             seeds = " ".join(map(str, row.seeds))
             for name in FIGURES:
                 for metric, figure in getattr(row, name).items():
                     values = [figure.value, figure.low, figure.high]
-                    writer.writerow([row.strategy, seeds, name, metric, *map(repr, values)])
+                    writer.writerow([row.label, seeds, name, metric, *map(repr, values)])
             for name in ("time", "parameters", "kept"):
-                writer.writerow([row.strategy, seeds, name, "", repr(getattr(row, name)), "", ""])
+                writer.writerow([row.label, seeds, name, "", repr(getattr(row, name)), "", ""])
             for (start, stop), change in row.windows.items():
                 name = f"error {start}-{stop} (dB)"
-                writer.writerow([row.strategy, seeds, name, "", repr(change), "", ""])
+                writer.writerow([row.label, seeds, name, "", repr(change), "", ""])
         return out.getvalue()
 
 
-def _check_alike(runs: Sequence[Finished]) -> None:
+def compare(found: Found, by: Sequence[str] = ()) -> list[Comparison]:
+    """The comparisons of what was found: one, or one a stream where a sweep varies the stream.
+
+    Args:
+        found: runs, and what their sweep varies.
+        by: further keys that tell rows apart.
+
+    Raises:
+        InputError: the runs do not compare.
+    """
+    keys = [*dict.fromkeys([*(found.keys or ("strategy",)), *by])]
+    streams = list(dict.fromkeys(str(run.config["stream"]) for run in found.runs))
+    if "stream" not in keys and len(streams) > 1:
+        return [Comparison(found.runs, keys, found.baseline)]  # which refuses them
+    return [
+        Comparison(
+            [run for run in found.runs if run.config["stream"] == stream], keys, found.baseline
+        )
+        for stream in streams
+    ]
+
+
+def _check_alike(runs: Sequence[Finished], by: Sequence[str]) -> None:
     first = runs[0]
     for run in runs[1:]:
         for key in SAME:
-            ours, theirs = (_key(r.config, key) for r in (first, run))
+            if any(varied == key or varied.startswith(f"{key}.") for varied in by):
+                continue
+            ours, theirs = (r.setting(key) for r in (first, run))
             if ours != theirs:
                 raise InputError(
-                    f"{first.path} and {run.path} do not compare: {key} is {ours} and {theirs}"
+                    f"{first.path} and {run.path} do not compare: {key} is {ours} and {theirs}; "
+                    f"name what is varied with --by {key}, or leave one out"
                 )
-        if first.later_iterations != run.later_iterations:
+        if first.later_iterations != run.later_iterations and "train.iterations" not in by:
             raise InputError(
                 f"{first.path} and {run.path} do not compare: train.iterations after the first "
                 f"domain are {first.later_iterations} and {run.later_iterations}"
             )
-        if first.manifest != run.manifest:
+        if first.manifest != run.manifest and not any(key.startswith("data.") for key in by):
             raise InputError(f"{first.path} and {run.path} do not compare: other images")
 
 
-def _key(config: Mapping[str, Any], key: str) -> Any:
-    for part in key.split("."):
-        config = config[part]
-    return config
+def _text(value: Any) -> str:
+    """A value of the grid as it is shown."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _costs(run: Finished) -> dict[str, Any]:
@@ -572,16 +512,8 @@ def _at_the_end(run: Finished, domain: str) -> str:
     return run.rows[-1]
 
 
-def _mean(images: Images) -> float:
-    """The mean of the domains' means."""
-    return float(np.mean([values.mean() for values in images.values()]))
-
-
-def _figure(value: float, resampled: Array) -> Figure:
-    if math.isnan(value):
-        return Figure(math.nan)
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return Figure(value, float(low), float(high))
+def _share(row: Row, metric: str) -> str:
+    return "100 %" if row.baseline else row.share[metric].percent()
 
 
 def _size(count: float) -> str:

@@ -1,21 +1,28 @@
-"""Figures as PNG: the curves of every domain, and a grid of sample images."""
+"""Figures: the curves of every domain, a grid of sample images, strategies side by side."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from PIL import Image
+from matplotlib.text import Text
 
-from cl_sr.evaluation.matrix import BICUBIC, INIT, ForgettingMatrix
+from cl_sr.evaluation.matrix import BICUBIC, ForgettingMatrix
+from cl_sr.files import whole_file
+from cl_sr.reporting.samples import Strips
 from cl_sr.reporting.tables import metric_title
 
 # Okabe and Ito: told apart with every common colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+INK = "#010203"  # stands for the page's colour of text
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
@@ -24,8 +31,7 @@ def curves(
     matrices: Sequence[ForgettingMatrix],
     labels: Mapping[str, str],
     title: str,
-    path: Path,
-) -> None:
+) -> Figure:
     """Every metric of every domain over the iterations; dotted: bicubic upsampling."""
     figure = Figure(figsize=(8, 0.6 + 2.9 * len(matrices)), layout="constrained")
     axes = np.atleast_1d(figure.subplots(len(matrices), 1, sharex=True))
@@ -60,7 +66,7 @@ def curves(
     axes[0].legend(frameon=False, title="dotted: bicubic", title_fontsize=8, fontsize=9)
     axes[-1].set_xlabel("training iterations")
     figure.suptitle(title, fontsize=10, wrap=True)
-    _save(figure, path)
+    return figure
 
 
 def _starts(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -73,70 +79,42 @@ def _starts(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return starts
 
 
-def sample_grid(
-    folder: Path, after: Sequence[str], labels: Mapping[str, str], title: str, path: Path
-) -> None:
-    """Low resolution, bicubic, SR after each experience, high resolution: a row an image.
-
-    Args:
-        folder: `samples/` of a run, one folder of strips a domain.
-        after: the experiences, in order; `init` for a run that trains nothing.
-        labels: what to call each domain.
-        title: over the grid.
-        path: where to write the PNG.
-    """
-    columns = {"lr": "low resolution", "bicubic": "bicubic"}
-    for name in after:
-        columns[f"after-{name}"] = "zero-shot" if name == INIT else f"SR after\n{name}"
-    columns |= {"hr": "high resolution"}
-    rows: list[tuple[str, list[np.ndarray | None]]] = []
-    for domain, label in labels.items():
-        strips = [_strip(folder / domain / f"{column}.png") for column in columns]
-        count = max((len(strip) for strip in strips), default=0)
-        for k in range(count):
-            rows.append((label, [strip[k] if k < len(strip) else None for strip in strips]))
-    if not rows:
-        return
+def sample_grid(strips: Sequence[Strips], title: str) -> Figure:
+    """Images in rows, a column each for low resolution, bicubic, every experience and the truth."""
+    columns = list(dict.fromkeys(name for strip in strips for name in strip.columns))
+    rows = [(strip.label, strip, k) for strip in strips for k in range(strip.count)]
     figure = Figure(figsize=(1.35 * len(columns) + 0.4, 1.35 * len(rows) + 0.8))
     grid = np.atleast_2d(figure.subplots(len(rows), len(columns), squeeze=False))
-    for r, (label, images) in enumerate(rows):
-        for c, (axis, image, heading) in enumerate(
-            zip(grid[r], images, columns.values(), strict=True)
-        ):
+    for r, (label, strip, k) in enumerate(rows):
+        for c, name in enumerate(columns):
+            axis, images = grid[r][c], strip.columns.get(name, [])
             axis.set_xticks([])
             axis.set_yticks([])
             axis.spines[:].set_visible(False)
-            if image is not None:
-                axis.imshow(image, interpolation="nearest")
+            if k < len(images):
+                axis.imshow(images[k], interpolation="nearest")
             if r == 0:
-                axis.set_title(heading, fontsize=8)
+                axis.set_title(name.replace(" after ", " after\n"), fontsize=8)
             if c == 0:
                 axis.set_ylabel(label, fontsize=7)
     figure.suptitle(title, fontsize=9, wrap=True)
     figure.subplots_adjust(0.04, 0.01, 0.99, 1 - 0.75 / (1.35 * len(rows) + 0.8), 0.03, 0.03)
-    _save(figure, path)
+    return figure
 
 
-def _strip(path: Path) -> list[np.ndarray]:
-    """The square images that stand side by side in a strip; none where there is no file."""
-    if not path.is_file():
-        return []
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    return np.split(pixels, pixels.shape[1] // pixels.shape[0], axis=1)
-
-
-def trade_off(rows: Sequence[Any], title: str, path: Path) -> None:
+def trade_off(rows: Sequence[Any], title: str) -> Figure | None:
     """Every strategy by what it forgot (PSNR, dB) and what share of the gain it has.
 
     Args:
         rows: of a `cl_sr.reporting.comparison.Comparison`.
         title: over the figure.
-        path: where to write the PNG; nothing is written where no row has both figures.
+
+    Returns:
+        None where no row has both figures.
     """
     known = [row for row in rows if row.share["psnr"].value == row.share["psnr"].value]
     if not known:
-        return
+        return None
     figure = Figure(figsize=(8, 5), layout="constrained")
     axis = figure.subplots()
     for k, row in enumerate(known):
@@ -151,20 +129,20 @@ def trade_off(rows: Sequence[Any], title: str, path: Path) -> None:
             markersize=6,
             linewidth=1,
             linestyle="none",
-            label=row.strategy,
+            label=row.label,
         )
     axis.axhline(0, color="0.6", linewidth=1)
     axis.set_xlabel("share of fine-tuning's gain on the target, PSNR (%)")
     axis.set_ylabel("forgetting of the source, PSNR (dB; lower is better)")
     _plain(axis)
-    _save_with_legend(figure, title, path)
+    return _with_legend(figure, title)
 
 
-def last_experience(rows: Sequence[Any], title: str, path: Path) -> None:
+def last_experience(rows: Sequence[Any], title: str) -> Figure | None:
     """Every domain's PSNR while the last one is learnt, a line a strategy; as `trade_off`."""
     known = [row for row in rows if all(len(curve) > 2 for curve in row.curves.values())]
     if not known:
-        return
+        return None
     domains = list(known[0].curves)
     figure = Figure(figsize=(9, 1 + 2.8 * len(domains)), layout="constrained")
     axes = np.atleast_1d(figure.subplots(len(domains), 1, sharex=True))
@@ -175,19 +153,19 @@ def last_experience(rows: Sequence[Any], title: str, path: Path) -> None:
                 **_mark(k),
                 markersize=4,
                 linewidth=1.2,
-                label=row.strategy if axis is axes[0] else None,
+                label=row.label if axis is axes[0] else None,
             )
         axis.set_ylabel(f"{domain}, PSNR (dB)")
         _plain(axis)
     axes[-1].set_xlabel(f"iterations of learning {domains[-1]}")
-    _save_with_legend(figure, title, path)
+    return _with_legend(figure, title)
 
 
-def by_window(rows: Sequence[Any], title: str, path: Path) -> None:
+def by_window(rows: Sequence[Any], title: str) -> Figure | None:
     """How much larger the source's denoising error got, by time-step window; as `trade_off`."""
     known = [row for row in rows if row.windows]
     if not known:
-        return
+        return None
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axis = figure.subplots()
     windows = sorted(known[0].windows)
@@ -198,14 +176,14 @@ def by_window(rows: Sequence[Any], title: str, path: Path) -> None:
             **_mark(k),
             markersize=5,
             linewidth=1.2,
-            label=row.strategy,
+            label=row.label,
         )
     axis.axhline(0, color="0.6", linewidth=1)
     axis.set_xticks(range(len(windows)), [f"{start}-{stop}" for start, stop in windows])
     axis.set_xlabel("time-steps (left: low noise)")
     axis.set_ylabel("denoising error of the source (change in dB)")
     _plain(axis)
-    _save_with_legend(figure, title, path)
+    return _with_legend(figure, title)
 
 
 def _mark(k: int) -> dict[str, Any]:
@@ -219,11 +197,37 @@ def _plain(axis: Any) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _save_with_legend(figure: Figure, title: str, path: Path) -> None:
+def _with_legend(figure: Figure, title: str) -> Figure:
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10, wrap=True)
-    _save(figure, path)
+    return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
-    FigureCanvasAgg(figure).print_png(str(path), metadata={"Software": "cl-sr"})
+def save_png(figure: Figure, path: Path) -> None:
+    with whole_file(path) as partial:
+        FigureCanvasAgg(figure).print_png(str(partial), metadata={"Software": "cl-sr"})
+
+
+def svg(figure: Figure, alternative: str) -> str:
+    """A figure for a page: text and axes have the page's colour, in the light and in the dark.
+
+    Args:
+        figure: of this module.
+        alternative: what it shows, for those who do not see it.
+    """
+    for text in figure.findobj(match=Text):
+        text.set_color(INK)
+    for axis in figure.axes:
+        axis.tick_params(colors=INK)
+        for spine in axis.spines.values():
+            spine.set_edgecolor(INK)
+    figure.suptitle("")  # the page has a heading of its own
+    out = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "cl-sr", "font.family": "sans-serif"}):
+        figure.set_facecolor("none")
+        for axis in figure.axes:
+            axis.set_facecolor("none")
+        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
+    drawing = out.getvalue()
+    drawing = drawing[drawing.index("<svg") :].replace(INK, "currentColor")
+    return drawing.replace("<svg", f'<svg role="img" aria-label="{escape(alternative)}"', 1)

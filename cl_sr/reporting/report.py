@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +13,11 @@ from rich.text import Text
 
 from cl_sr.errors import InputError
 from cl_sr.evaluation.matrix import BICUBIC, INIT, ForgettingMatrix
-from cl_sr.reporting import figures
+from cl_sr.evaluation.windows import WindowError, errors_from_csv
 from cl_sr.reporting.tables import Table, forgetting_table, matrix_table, number
 from cl_sr.training.run_folder import RunFolder
+
+REPEAT = "cl-sr run --config config.yaml"
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Report:
         protocol: everything that the figures depend on.
         tables: the matrices and the forgetting figures.
         matrices, records, labels: what the figures are drawn from.
+        windows: the denoising errors by time-steps.
+        environment, config: where and how it was run.
     """
 
     title: str
@@ -37,6 +43,14 @@ class Report:
     matrices: list[ForgettingMatrix]
     records: list[dict[str, Any]]
     labels: dict[str, str]
+    windows: list[WindowError]
+    environment: dict[str, Any]
+    config: dict[str, Any]
+
+    @property
+    def learnt(self) -> list[str]:
+        """The rows of sample images: the experiences so far, or `init` where nothing is trained."""
+        return (self.matrices[0].learnt if self.matrices else []) or [INIT]
 
     def show(self, console: Console) -> None:
         """Print for a terminal."""
@@ -45,18 +59,18 @@ class Report:
         if self.state:
             console.print(Text(self.state, style="bold red"))
         for table in self.tables:
-            console.print(table.rich())
+            table.show(console)
         console.print(Text(self.protocol, style="dim"))
         console.print(Text(self.headline, style="bold"))
 
-    def markdown(self, pictures: list[str]) -> str:
+    def markdown(self, pictures: Sequence[str]) -> str:
         parts = [f"# {self.title}"]
         parts += [f"> **{self.state}**"] if self.state else []
         parts += [self.headline]
         parts += [table.markdown() for table in self.tables]
         parts += [self.protocol]
         parts += [f"![{name}]({name}.png)" for name in pictures]
-        parts += ["Repeat this run: `cl-sr run --config config.yaml`"]
+        parts += [f"Repeat this run: `{REPEAT}`"]
         return "\n\n".join(parts) + "\n"
 
 
@@ -69,7 +83,7 @@ def build_report(folder: RunFolder) -> Report:
     try:
         config = yaml.safe_load((folder.path / "config.yaml").read_text("utf-8"))
         environment, status = folder.read_json("env.json"), folder.read_json("status.json")
-        return _report(config, environment, status, folder.matrices(), list(folder.metrics()))
+        return _report(config, environment, status, folder)
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{folder.path} is damaged or incomplete ({type(error).__name__}: {error}): "
@@ -81,9 +95,13 @@ def _report(
     config: dict[str, Any],
     environment: dict[str, Any],
     status: dict[str, Any],
-    matrices: list[ForgettingMatrix],
-    records: list[dict[str, Any]],
+    folder: RunFolder,
 ) -> Report:
+    matrices, records = folder.matrices(), list(folder.metrics())
+    images = folder.images() if folder.has("images.csv") else {}
+    windows = []
+    if folder.has("windows.csv"):
+        windows = list(errors_from_csv(folder.read_text("windows.csv")))
     labels = {
         name: f"{name} (stand-in)" if data["source"] == "stand-in" else name
         for name, data in environment["data"].items()
@@ -91,9 +109,11 @@ def _report(
     standins = any(data["source"] == "stand-in" for data in environment["data"].values())
     # A run that trains nothing, such as DDNM with a given prior.
     initial = "before training" if status["of"] else "zero-shot"
-    tables = [matrix_table(matrix, labels, initial) for matrix in matrices]
+    tables = [matrix_table(matrix, labels, initial, images) for matrix in matrices]
     if matrices and matrices[0].learnt:
-        tables.append(forgetting_table(matrices, labels))
+        tables.append(forgetting_table(matrices, labels, images))
+    if windows and (changes := _window_table(windows, labels)).rows:
+        tables.append(changes)
     return Report(
         title=f"{config['stream']}, {config['strategy']}" + (", stand-in images" * standins),
         state=_state(status),
@@ -103,29 +123,35 @@ def _report(
         matrices=matrices,
         records=records,
         labels=labels,
+        windows=windows,
+        environment=environment,
+        config=config,
     )
 
 
-def write_report(folder: RunFolder, report: Report) -> None:
-    """Write `report.md`, `curves.png` and `samples.png`.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
-    pictures = []
-    if report.matrices and any(record["iteration"] for record in report.records):
-        path = folder.path / "curves.png"
-        figures.curves(report.records, report.matrices, report.labels, report.title, path)
-        pictures.append("curves")
-    samples = folder.path / "samples"
-    if samples.is_dir():
-        path = folder.path / "samples.png"
-        after = report.matrices[0].learnt if report.matrices else []
-        if any(samples.glob(f"*/after-{INIT}.png")):
-            after = [INIT]
-        figures.sample_grid(samples, after, report.labels, report.title, path)
-        pictures.append("samples")
-    folder.write("report.md", report.markdown(pictures))
+def _window_table(errors: Sequence[WindowError], labels: Mapping[str, str]) -> Table:
+    """How much larger each domain's denoising error got since it was learnt, by time-steps."""
+    found = {(e.after, e.domain, e.start, e.stop): e.error for e in errors}
+    windows = sorted({(e.start, e.stop) for e in errors})
+    rows = []
+    last = errors[-1].after
+    for domain in dict.fromkeys(e.domain for e in errors):
+        if domain == last:
+            continue
+        changes = [
+            10 * math.log10(now / then)
+            if (now := found.get((last, domain, *window)))
+            and (then := found.get((domain, domain, *window)))
+            else math.nan
+            for window in windows
+        ]
+        if not all(map(math.isnan, changes)):
+            cells = [number("psnr", change, sign=True) for change in changes]
+            rows.append([labels.get(domain, domain), *cells])
+    head = ["domain", *(f"t {start}-{stop}" for start, stop in windows)]
+    return Table(
+        "Denoising error since a domain was learnt, by time-steps: change in dB", head, rows
+    )
 
 
 def _state(status: dict[str, Any]) -> str:
@@ -180,9 +206,12 @@ def _protocol(
         f"Protocol {evaluation['protocol']}; low resolution: {data['kernel']}, "
         f"x{data['scale']} ({data['size'] // data['scale']} to {data['size']} px); "
         f"sampler {last['sampler']}, {steps}{of} steps, "
-        f"noise seeds from {evaluation['seed']}; {data.get('split', 'test')} images: {counts} "
-        f"({', '.join(sources)}); "
+        f"noise seeds from {evaluation['seed']}; {evaluation.get('split', 'test')} images: "
+        f"{counts} ({', '.join(sources)}); "
+        f"{'split at random by file; ' if data.get('split') == 'random' else ''}"
         f"training seed {config['seed']}.{_oddities(environment['data'])}\n"
+        "After a plus or minus: half of the 95 % confidence interval (bootstrap over images, "
+        "differences paired). "
         "Gain: just after learning the domain - just before. BWT: final - just after. "
         "Forgetting: best earlier row - final. Vs bicubic: final - bicubic. Positive is better "
         "(whatever the metric's direction), but for forgetting, where it is a loss."
@@ -191,10 +220,13 @@ def _protocol(
 
 def _oddities(data: dict[str, Any]) -> str:
     """What was found in the folders beside good and distinct images."""
-    found = [
-        f" {name}: {domain['duplicates']} exact copies (kept on one side), "
-        f"{domain['unreadable']} unreadable files (skipped)."
-        for name, domain in data.items()
-        if domain["duplicates"] or domain["unreadable"]
-    ]
+    found = []
+    for name, domain in data.items():
+        leaked = domain.get("leaked", 0)
+        copies = f"{leaked} in training and testing" if leaked else "kept on one side"
+        if domain["duplicates"] or domain["unreadable"]:
+            found.append(
+                f" {name}: {domain['duplicates']} exact copies ({copies}), "
+                f"{domain['unreadable']} unreadable files (skipped)."
+            )
     return "".join(found)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from rich.console import Console
 from rich.table import Table as RichTable
 
+from cl_sr.evaluation.bootstrap import Figure, mean
 from cl_sr.evaluation.matrix import BICUBIC, INIT, ForgettingMatrix
 
-UNITS = {"psnr": "dB"}
-DIGITS = {"psnr": 2}
+# Every image's metrics, by row and domain, then by metric.
+Measured = Mapping[tuple[str, str], Mapping[str, Sequence[float]]]
+NOTHING: Measured = {}
+UNITS = {"psnr": "dB", "colour_error": "of 255"}
 
 
 @dataclass(frozen=True)
@@ -22,13 +30,15 @@ class Table:
     head: list[str]
     rows: list[list[str]]
 
-    def rich(self) -> RichTable:
+    def show(self, console: Console) -> None:
+        """Print for a terminal, whatever letters it has."""
+        unicode = console.encoding.lower().startswith("utf")
         table = RichTable(title=self.title, title_justify="left")
         for number, name in enumerate(self.head):
             table.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
         for row in self.rows:
-            table.add_row(*row)
-        return table
+            table.add_row(*(cell if unicode else cell.replace("±", "+/-") for cell in row))
+        console.print(table)
 
     def markdown(self) -> str:
         lines = [self.head, ["---", *["---:"] * (len(self.head) - 1)], *self.rows]
@@ -36,51 +46,138 @@ class Table:
             [f"**{self.title}**", "", *("| " + " | ".join(cells) + " |" for cells in lines)]
         )
 
+    def csv(self) -> str:
+        """As it is shown, with its head."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerows([self.head, *self.rows])
+        return out.getvalue()
+
+    def latex(self) -> str:
+        """For a paper: needs `\\usepackage{booktabs}`."""
+        head, *rows = (" & ".join(map(_tex, cells)) + r" \\" for cells in [self.head, *self.rows])
+        columns = "l" + "r" * (len(self.head) - 1)
+        return "\n".join(
+            [
+                f"% {self.title}",
+                rf"\begin{{tabular}}{{{columns}}}",
+                r"\toprule",
+                head,
+                r"\midrule",
+                *rows,
+                r"\bottomrule",
+                r"\end{tabular}",
+                "",
+            ]
+        )
+
+    @property
+    def slug(self) -> str:
+        """Its title as a file's name."""
+        short = re.sub(r"\(.*?\)|:.*", "", self.title.lower())
+        return re.sub(r"[^a-z0-9]+", "-", short).strip("-")
+
+
+TEX = {
+    **{c: "\\" + c for c in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+}
+
+
+def _tex(text: str) -> str:
+    """Text that LaTeX shows as it is; a minus sign before a number is one."""
+    escaped = "".join(TEX.get(c, c) for c in text)
+    return re.sub(r"^-(?=\d)", "$-$", escaped)
+
 
 def metric_title(matrix: ForgettingMatrix) -> str:
     """`PSNR (dB, higher is better)`."""
     direction = "higher is better" if matrix.higher_is_better else "lower is better"
     unit = UNITS.get(matrix.metric)
-    return f"{matrix.metric.upper()} ({unit + ', ' if unit else ''}{direction})"
+    return f"{matrix.metric.upper().replace('_', ' ')} ({unit + ', ' if unit else ''}{direction})"
+
+
+def metric_name(metric: str) -> str:
+    """`PSNR (dB)`."""
+    unit = UNITS.get(metric)
+    return metric.upper().replace("_", " ") + (f" ({unit})" if unit else "")
+
+
+def digits(metric: str) -> int:
+    """After the point: what its values deserve."""
+    return {"psnr": 2, "colour_error": 2}.get(metric, 4)
 
 
 def number(metric: str, value: float, sign: bool = False) -> str:
     """A value with the digits that its metric deserves; a dash for what is not defined."""
     if math.isnan(value):
         return "-"
-    return f"{value:{'+' if sign else ''}.{DIGITS.get(metric, 4)}f}"
+    return f"{value:{'+' if sign else ''}.{digits(metric)}f}"
 
 
 def matrix_table(
-    matrix: ForgettingMatrix, labels: Mapping[str, str], initial: str = "before training"
+    matrix: ForgettingMatrix,
+    labels: Mapping[str, str],
+    initial: str = "before training",
+    images: Measured = NOTHING,
 ) -> Table:
-    """R[after][domain]; `initial` is what to call the weights that a run starts from."""
+    """R[after][domain].
+
+    Args:
+        matrix: of one metric.
+        labels: what to call the domains.
+        initial: what to call the weights that a run starts from.
+        images: every image's metrics, for confidence intervals.
+    """
     names = {BICUBIC: "bicubic upsampling", INIT: initial}
     rows = []
     for after, values in matrix.rows.items():
-        cells = [number(matrix.metric, values.get(d, math.nan)) for d in matrix.domains]
+        cells = []
+        for d in matrix.domains:
+            each = images.get((after, d), {}).get(matrix.metric)
+            figure = mean({d: np.asarray(each)}) if each else Figure(values.get(d, math.nan))
+            cells.append(figure.text(digits(matrix.metric)))
         rows.append([names.get(after, f"after {after}"), *cells])
     head = [metric_title(matrix), *(labels.get(d, d) for d in matrix.domains)]
-    return Table(f"{matrix.metric.upper()} of every domain", head, rows)
+    return Table(f"{metric_name(matrix.metric)} of every domain", head, rows)
 
 
-def forgetting_table(matrices: list[ForgettingMatrix], labels: Mapping[str, str]) -> Table:
+def difference(
+    matrix: ForgettingMatrix, images: Measured, domain: str, before: str, after: str
+) -> Figure:
+    """The improvement of a domain between two rows; paired where its images are known."""
+    one, two = (images.get((row, domain), {}).get(matrix.metric) for row in (before, after))
+    if not one or not two or len(one) != len(two):
+        return Figure(matrix.gain(domain, before, after))
+    sign = 1 if matrix.higher_is_better else -1
+    return mean({domain: np.asarray(two) - np.asarray(one)}, sign)
+
+
+def forgetting_table(
+    matrices: list[ForgettingMatrix], labels: Mapping[str, str], images: Measured = NOTHING
+) -> Table:
     """The field's summary figures of each domain. Positive differences are improvements."""
     rows = []
     for matrix in matrices:
+        places = digits(matrix.metric)
         for domain in matrix.domains:
             past = domain in matrix.previous
-            figures = [
-                matrix.learning_gain(domain),
-                matrix.backward_transfer(domain) if past else math.nan,
-                matrix.forgetting(domain) if past else math.nan,
-                matrix.over_bicubic(domain),
+            ends = [
+                (matrix.before(domain), matrix.when(domain)),
+                (matrix.when(domain), matrix.last) if past else ("", ""),
+                (matrix.last, matrix.best(domain)) if past else ("", ""),
+                (BICUBIC, matrix.last),
             ]
-            cells = [number(matrix.metric, figure, sign=True) for figure in figures]
+            figures = [difference(matrix, images, domain, *pair) for pair in ends]
+            cells = [figure.text(places, sign=True) for figure in figures]
             rows.append([labels.get(domain, domain), matrix.metric.upper(), *cells])
         if len(matrix.previous) > 1:
             means = [math.nan, matrix.mean_backward_transfer, matrix.mean_forgetting, math.nan]
-            cells = [number(matrix.metric, mean, sign=True) for mean in means]
+            cells = [number(matrix.metric, value, sign=True) for value in means]
             rows.append(["mean of previous", matrix.metric.upper(), *cells])
     head = ["domain", "metric", "gain", "BWT", "forgetting", "vs bicubic"]
     return Table("Forgetting", head, rows)

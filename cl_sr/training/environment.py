@@ -41,6 +41,7 @@ def describe(
                 "train": len(domain.train),
                 "test": len(domain.test_files),
                 "duplicates": domain.duplicates,
+                "leaked": domain.leaked,
                 "unreadable": len(domain.unreadable),
             }
             for name, domain in data.items()

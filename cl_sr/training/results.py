@@ -57,7 +57,7 @@ class Results:
             for name, data in plan.data.items()
         }
         self.logger = JSONLinesLogger(folder.append_metrics, constants)
-        self.recorder = SampleRecorder(plan.config.eval.samples)
+        self.recorder = SampleRecorder(plan.config.eval.samples, self._write_samples)
         self.qualities = [DomainQuality(metric) for metric in plan.metrics]
         self._matrices = [ForgettingMatrix(m.name, m.higher_is_better) for m in plan.metrics]
         self._images: dict[tuple[str, str], Values] = {}
@@ -89,6 +89,9 @@ class Results:
         with isolated_rng():
             self._windows += self._window_errors(template, learnt)
         self._write([INIT, learnt])
+
+    def _write_samples(self, domain: str, iteration: int, images: Tensor) -> None:
+        _write_strip(self.folder, domain, f"iteration-{iteration:06d}", images)
 
     def _write(self, rows: Sequence[str]) -> None:
         """Take the rows of the last evaluations after these experiences, and write all."""

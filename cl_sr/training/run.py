@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ from avalanche.training.plugins import EvaluationPlugin
 from torch import nn
 
 from cl_sr.benchmarks import Stream, find_stream
-from cl_sr.config import RunConfig
+from cl_sr.config import RunConfig, budgets
 from cl_sr.data.folder import Track, untracked
 from cl_sr.data.prepare import DomainData, load_domain, manifest
 from cl_sr.diffusion import NoiseSchedule
@@ -35,6 +36,7 @@ from cl_sr.training.stopping import StopRequest
 from cl_sr.training.template import Sampling, SR3Template
 
 MOST_RESTARTS = 3  # after divergences
+STATUS_EVERY = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,11 @@ def plan_run(config: RunConfig, track: Callable[[str], Track] = lambda title: un
             size=config.data.size,
             scale=config.data.scale,
             standin_images=config.data.standin_images,
+            how=config.data.split,
             split_seed=config.data.split_seed,
-            side=config.data.split,
+            side=config.eval.split,
+            share=config.data.shares.get(domain.name, 1.0),
+            copies=config.data.copies,
             memory_gb=config.data.memory_gb,
             track=track(title),
         )
@@ -178,6 +183,9 @@ def find_folders(config: RunConfig, stream: Stream) -> dict[str, Path]:
     for name in config.data.folders:
         if name not in known:
             raise InputError(f"--data {name}=...: no domain {name!r}: {nearest(name, known)}")
+    for name in config.data.shares:
+        if name not in known:
+            raise InputError(f"data.shares.{name}: no domain {name!r}: {nearest(name, known)}")
     if config.data.root is None and not config.data.folders:
         return {}
     folders = {}
@@ -196,21 +204,20 @@ def _iterations(
     config: RunConfig, stream: Stream, strategy: Strategy, curriculum: Sequence[Sequence[str]]
 ) -> list[int]:
     """Of each training experience."""
-    names, given = stream.domain_names, config.train.iterations
-    budget = (given,) if isinstance(given, int) else given
-    if not 1 <= len(budget) <= len(names) or not any(budget):
+    names = stream.domain_names
+    budget = budgets(config.train.iterations, len(names))
+    if len(budget) != len(names) or not any(budget):
         raise InputError(
-            f"train.iterations={list(budget)} must have at most one number for each of the "
+            f"train.iterations={budget} must have at most one number for each of the "
             f"stream's {len(names)} domains, and not only zeros"
         )
-    budget += budget[-1:] * (len(names) - len(budget))
     each = dict(zip(names, budget, strict=True))
-    budgets = [strategy.budget(group, each) for group in curriculum]
-    if not all(type(budget) is int and budget >= 0 for budget in budgets):
+    found = [strategy.budget(group, each) for group in curriculum]
+    if not all(type(budget) is int and budget >= 0 for budget in found):
         raise InputError(
-            f"strategy {config.strategy}: budget() must return whole numbers, not {budgets}"
+            f"strategy {config.strategy}: budget() must return whole numbers, not {found}"
         )
-    return budgets
+    return found
 
 
 def execute(
@@ -428,11 +435,17 @@ class Status(BaseLogger):
         self.folder = folder
         self.total = total
         self.template: SR3Template | None = None
+        self._written = time.monotonic()
 
     def write(self, state: str, **more: Any) -> None:
         done = self.template.clock.train_iterations if self.template else 0
         status = {"state": state, "iteration": done, "of": self.total, **more}
         self.folder.write_json("status.json", status)
+
+    def after_training_iteration(self, strategy: Any, metric_values: list[Any]) -> None:
+        if time.monotonic() - self._written > STATUS_EVERY:
+            self._written = time.monotonic()
+            self.write("running")
 
     def after_eval(self, strategy: Any, metric_values: list[Any]) -> None:
         self.write("running")

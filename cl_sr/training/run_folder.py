@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any
 
 from cl_sr.errors import InputError
 from cl_sr.evaluation.matrix import ForgettingMatrix, from_csv, to_csv
-from cl_sr.files import check_writable, read_json, whole_folder, write_text
+from cl_sr.files import check_writable, locked, read_json, whole_folder, write_text
+
+if TYPE_CHECKING:
+    from cl_sr.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,24 @@ class RunFolder:
         except InputError:
             return False
 
+    def is_of(self, config: RunConfig) -> bool:
+        """Whether this is the run of a configuration. Nothing that its own names is imported."""
+        from cl_sr import config as configuration
+        from cl_sr.strategies import find_strategy, spell
+
+        try:
+            values = configuration.read_yaml(self.path / "config.yaml")
+            theirs = configuration.resolve(values).model_dump()
+        except InputError:
+            return False
+        ours = config.model_dump()
+        ours["strategy"] = spell(find_strategy(config.strategy), config.strategy)
+        if config.init:  # the weights bring the rest
+            for values in (ours, theirs):
+                values["model"] = values["model"]["dropout"]
+                values["diffusion"] = values["diffusion"]["loss"]
+        return bool(ours == theirs)
+
     def write(self, name: str, text: str) -> None:
         """Replace a text file in one step."""
         write_text(self.path / name, text)
@@ -122,20 +141,8 @@ class RunFolder:
         Raises:
             InputError: another process has it.
         """
-        path = self.path / ".lock"
-        if path.is_symlink():
-            raise InputError(f"{path} is a link: remove it")
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise InputError(
-                f"another process is at work in {self.path}: wait for it, or choose another --out"
-            ) from error
-        try:
+        with locked(self.path):
             yield
-        finally:
-            lock.release()
 
     @property
     def locked(self) -> bool:

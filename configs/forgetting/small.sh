@@ -8,7 +8,7 @@
 # Two seeds at a time, one a core:   bash small.sh DIR OUT 0 & bash small.sh DIR OUT 1
 #
 # Strategies that need nothing of the first domain but its images start from the weights that plain
-# fine-tuning had after it. Options were chosen with data.split=validation (docs/forgetting.md).
+# fine-tuning had after it. Options were chosen with eval.split=validation (docs/forgetting.md).
 set -euo pipefail
 data=$1 out=$2
 seeds=("${@:3}")

@@ -21,6 +21,7 @@ def test_the_shipped_ones() -> None:
         "celeba-anime": ("celeba", "animef"),
         "celeba-df2k": ("celeba", "df2k-ost"),
         "celeba-anime-df2k": ("celeba", "animef", "df2k-ost"),
+        "imagenet": ("imagenet",),
     }
 
 

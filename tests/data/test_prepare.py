@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cl_sr.data.domains import CELEBA, DF2K_OST, Domain
 from cl_sr.data.folder import ImageFile
-from cl_sr.data.prepare import load_domain, manifest, prepared_pixels, split
+from cl_sr.data.prepare import load_domain, manifest, prepared_pixels, random_split, split
 from cl_sr.errors import InputError
 
 SETTINGS: dict[str, Any] = {"size": 16, "scale": 4, "standin_images": 20, "split_seed": 0}
@@ -29,6 +29,39 @@ def test_copies_never_stand_on_both_sides(hashes: list[str], seed: int) -> None:
     assert len(train) + len(test) == len(hashes)
     distinct = len(set(hashes))
     assert len({f.sha256 for f in train}) == round(0.7 * distinct)
+
+
+@given(st.integers(4, 60), st.integers(0, 5))
+def test_a_random_split_is_by_file(count: int, seed: int) -> None:
+    given_files = files([str(k // 2) for k in range(count)])
+    train, test = random_split(given_files, seed)
+    assert sorted(f.path for f in [*train, *test]) == sorted(f.path for f in given_files)
+    assert len(train) == round(0.7 * count)
+    assert (train, test) == random_split(given_files, seed)
+
+
+def test_a_random_split_leaks_copies_and_a_split_by_content_does_not(
+    image_folder: Callable[..., Path],
+) -> None:
+    folder = image_folder("celeba", 40)
+    by_content, by_file = (
+        load_domain(CELEBA, folder, **SETTINGS, how=how, copies=0.5)
+        for how in ("content", "random")
+    )
+    for data in (by_content, by_file):
+        assert len(data.train) + len(data.test) == 60
+        assert data.duplicates == 20
+    assert by_content.leaked == 0
+    trained_on = {f.sha256 for f in by_file.train}
+    assert by_file.leaked == sum(f.sha256 in trained_on for f in by_file.test_files) > 0
+
+
+def test_a_share_of_the_training_images(image_folder: Callable[..., Path]) -> None:
+    folder = image_folder("celeba", 40)
+    whole = load_domain(CELEBA, folder, **SETTINGS)
+    tenth = load_domain(CELEBA, folder, **SETTINGS, share=0.1)
+    assert [f.path for f in tenth.train] == [f.path for f in whole.train[:3]]
+    assert np.array_equal(tenth.test, whole.test)
 
 
 def test_the_split_depends_on_the_seed_and_not_on_names() -> None:

@@ -5,7 +5,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from cl_sr.errors import InputError
 from cl_sr.evaluation import psnr, ssim
-from cl_sr.evaluation.metrics import build_metrics
+from cl_sr.evaluation.metrics import build_metrics, colour_error
 
 
 def pair(size: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,6 +49,21 @@ def test_one_perfect_image_does_not_make_a_mean_infinite() -> None:
     a, b = pair()
     (metric, _) = build_metrics(["psnr", "ssim"], "rgb8", 24, torch.device("cpu"))
     assert metric.of(torch.cat([a, a]), torch.cat([a, b]))[:2] == [80, 80]
+
+
+def test_a_shift_of_colours_by_hand() -> None:
+    a = torch.full((1, 3, 4, 4), 0.4)
+    shifted = a + torch.tensor([0.2, -0.2, 0.0]).view(3, 1, 1)
+    assert float(colour_error(a, shifted)) == pytest.approx((51 + 51 + 0) / 3)
+    noisy = a.clone()
+    noisy[..., ::2] += 0.2
+    noisy[..., 1::2] -= 0.2  # not a shift: the mean is the same
+    assert float(colour_error(a, noisy)) == pytest.approx(0)
+
+
+def test_the_shift_of_colours_is_a_metric_of_which_less_is_better() -> None:
+    (metric,) = build_metrics(["colour_error"], "rgb8", 24, torch.device("cpu"))
+    assert not metric.higher_is_better
 
 
 def test_y601_scales_grey_by_219_over_255() -> None:

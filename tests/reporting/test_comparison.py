@@ -17,7 +17,8 @@ from click.testing import CliRunner
 from cl_sr.cli.main import main
 from cl_sr.config import read_preset, resolve
 from cl_sr.errors import InputError
-from cl_sr.reporting.comparison import Comparison, Row, find_runs
+from cl_sr.reporting.comparison import Comparison, Row
+from cl_sr.reporting.finished import find_runs
 
 # PSNR of two images of each domain, after each experience.
 FINETUNE = {
@@ -111,9 +112,9 @@ def drop(file: Path, beginning: str) -> None:
 
 
 def compare(*paths: Path) -> dict[str, Row]:
-    runs, left_out = find_runs(paths)
-    assert not left_out
-    return {row.strategy: row for row in Comparison(runs).rows}
+    found = find_runs(paths)
+    assert not found.left_out
+    return {row.label: row for row in Comparison(found.runs).rows}
 
 
 def test_the_figures_by_hand(write: Write) -> None:
@@ -193,7 +194,7 @@ def test_without_fine_tuning_there_is_no_share(write: Write) -> None:
         ({"eval__steps": 7}, "eval.steps is 5 and 7"),
         ({"data__kernel": "area"}, "data.kernel"),
         ({"stream": "celeba-anime-df2k"}, "stream"),
-        ({"data__split": "validation"}, "data.split is test and validation"),
+        ({"eval__split": "validation"}, "eval.split is test and validation"),
         ({"train__iterations": "[600, 900]"}, "train.iterations after the first domain"),
         ({"train__lr": 1e-3}, "train.lr"),
     ],
@@ -224,15 +225,17 @@ def test_the_command(write: Write, tmp_path: Path) -> None:
     assert "is not finished" in result.stderr
     names = {path.name for path in out.iterdir()}
     assert names == {
-        "comparison.md",
+        "report.html",
+        "report.md",
         "comparison.csv",
+        "tables",
         "trade-off.png",
         "curves.png",
         "windows.png",
     }
-    assert "| replay:size=16 | 1 |" in (out / "comparison.md").read_text()
+    assert "| replay:size=16 | 1 |" in (out / "report.md").read_text()
     table = list(csv.DictReader(io.StringIO((out / "comparison.csv").read_text())))
-    (share,) = [r for r in table if (r["strategy"], r["figure"]) == ("replay:size=16", "share")]
+    (share,) = [r for r in table if (r["row"], r["figure"]) == ("replay:size=16", "share")]
     assert np.isclose(float(share["value"]), 0.75)
 
 

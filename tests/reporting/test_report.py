@@ -8,8 +8,7 @@ from rich.console import Console
 
 from cl_sr.errors import InputError
 from cl_sr.evaluation import ForgettingMatrix
-from cl_sr.reporting import Report, build_report
-from cl_sr.reporting import write_report as write
+from cl_sr.reporting import Report, build_report, publish_run
 from cl_sr.reporting.tables import forgetting_table, matrix_table
 from cl_sr.training.run_folder import RunFolder
 
@@ -69,7 +68,7 @@ def make_run(path: Path, state: str = "finished") -> RunFolder:
 
 def write_report(folder: RunFolder) -> Report:
     report = build_report(folder)
-    write(folder, report)
+    publish_run(folder, report)
     return report
 
 

@@ -1,0 +1,80 @@
+"""95 % confidence intervals: percentiles of a bootstrap over the test images.
+
+A resampling takes the same images for all that is compared, so that what is hard for all cancels
+out. Seeds are averaged before: the intervals do not tell how training differs between them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+RESAMPLINGS = 2000
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Images = Mapping[str, Array]  # by domain, a value an image
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number with its 95 % confidence interval; NaN where it is not defined."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    def text(self, digits: int, sign: bool = False, unit: str = "") -> str:
+        """`+0.19 ± 0.02`: half of the interval's width after the value."""
+        if math.isnan(self.value):
+            return "-"
+        plus = "+" if sign else ""
+        shown = f"{self.value:{plus}.{digits}f}"
+        if not math.isnan(self.low):
+            shown += f" ± {(self.high - self.low) / 2:.{digits}f}"
+        return shown + unit
+
+    def percent(self) -> str:
+        return Figure(100 * self.value, 100 * self.low, 100 * self.high).text(0, unit=" %")
+
+
+def mean(images: Images, sign: int = 1) -> Figure:
+    """The mean of the domains' means; with `sign` -1 of a metric of which less is better."""
+    return _figure(sign * _mean(images), sign * _resampled(images))
+
+
+def ratio(images: Images, whole: Images, sign: int = 1) -> Figure:
+    """The ratio of two means over the same images; not defined where the whole may be none."""
+    wholes = sign * _resampled(whole)
+    if np.percentile(wholes, 2.5) <= 0:
+        return Figure(math.nan)
+    return _figure(_mean(images) / _mean(whole), sign * _resampled(images) / wholes)
+
+
+def _mean(images: Images) -> float:
+    return float(np.mean([values.mean() for values in images.values()]))
+
+
+def _resampled(images: Images) -> Array:
+    """The mean of the domains' means, of each resampling."""
+    means = [
+        values[_draws(number, len(values))].mean(1) for number, values in enumerate(images.values())
+    ]
+    return np.asarray(np.mean(means, axis=0))
+
+
+@lru_cache(maxsize=64)
+def _draws(number: int, count: int) -> np.ndarray:
+    """Which of `count` images each resampling takes; other ones for each domain of a mean."""
+    return np.random.default_rng([number, count]).integers(0, count, (RESAMPLINGS, count))
+
+
+def _figure(value: float, resampled: Array) -> Figure:
+    if math.isnan(value):
+        return Figure(math.nan)
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return Figure(value, float(low), float(high))

@@ -1,0 +1,103 @@
+"""The HTML report: one file with all in it, that needs no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+import cl_sr
+from cl_sr.reporting.tables import Table
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing as SVG, and what it shows."""
+
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """A row of images; None where there is none."""
+
+    name: str
+    tiles: list[str | None]  # as data: addresses
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Images in rows and columns, with a viewer that lays one over another.
+
+    Attributes:
+        anchor: unique in the page.
+        title: over it.
+        columns, rows: what it holds.
+        pixels: H = W of the images, for a zoom in whole pixels.
+        before, after: the columns that the viewer begins with.
+        note: under it.
+    """
+
+    anchor: str
+    title: str
+    columns: list[str]
+    rows: list[Tiles]
+    pixels: int
+    before: str = ""
+    after: str = ""
+    note: str = ""
+
+    @property
+    def viewer(self) -> bool:
+        return bool(self.before and self.after)
+
+    @property
+    def zoom(self) -> int:
+        """To begin with: about 380 pixels on the screen."""
+        return max(1, min(24, 380 // self.pixels))
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page; what it holds is shown in the order of the attributes."""
+
+    anchor: str
+    title: str
+    tables: list[Table] = field(default_factory=list)
+    charts: list[Chart] = field(default_factory=list)
+    note: str = ""
+    grids: list[Grid] = field(default_factory=list)
+    details: list[tuple[str, str]] = field(default_factory=list)
+    links: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report.
+
+    Attributes:
+        title: of the page.
+        headline: the result in a sentence.
+        warning: what is wrong with it, such as an unfinished run; else empty.
+        sections: with different anchors.
+    """
+
+    title: str
+    headline: str
+    sections: list[Section]
+    warning: str = ""
+
+    def html(self) -> str:
+        environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        template = environment.from_string((FOLDER / "report.html.j2").read_text("utf-8"))
+        return template.render(
+            page=self,
+            version=cl_sr.__version__,
+            css=Markup((FOLDER / "report.css").read_text("utf-8")),
+            script=Markup((FOLDER / "report.js").read_text("utf-8")),
+        )

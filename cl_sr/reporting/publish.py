@@ -1,0 +1,244 @@
+"""Reports on disk: the HTML page, Markdown, figures, and each table as CSV and LaTeX."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from matplotlib.figure import Figure
+
+from cl_sr.evaluation.matrix import INIT
+from cl_sr.files import write_text
+from cl_sr.reporting import figures
+from cl_sr.reporting.comparison import Comparison
+from cl_sr.reporting.finished import Finished, Found
+from cl_sr.reporting.page import Chart, Grid, Page, Section, Tiles
+from cl_sr.reporting.report import REPEAT, Report
+from cl_sr.reporting.samples import (
+    ERROR_FULL,
+    HIGH,
+    Strips,
+    data_address,
+    read_strips,
+)
+from cl_sr.reporting.tables import Table
+from cl_sr.training.run_folder import RunFolder
+
+MAPS = (
+    f"Error maps: mean absolute error of the three colours, from 0 (dark) to {ERROR_FULL} of 255 "
+    "or more (bright)."
+)
+
+
+def publish_run(folder: RunFolder, report: Report) -> list[str]:
+    """Write all of a run's report into its folder.
+
+    Returns:
+        the names of the files, the page first.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    drawn: dict[str, Figure] = {}
+    if report.matrices and any(record["iteration"] for record in report.records):
+        drawn["curves"] = figures.curves(
+            report.records, report.matrices, report.labels, report.title
+        )
+    learnt = _headings(report.learnt)
+    strips = _run_strips(folder, report.labels, learnt)
+    if strips:
+        drawn["samples"] = figures.sample_grid(strips, report.title)
+    for name, figure in drawn.items():
+        figures.save_png(figure, folder.path / f"{name}.png")
+    write_tables(report.tables, folder.path / "tables")
+    folder.write("report.md", report.markdown(list(drawn)))
+    folder.write("report.html", _run_page(folder, report, strips, drawn.get("curves")).html())
+    return ["report.html", "report.md", *(f"{name}.png" for name in drawn), "tables"]
+
+
+def write_tables(tables: Sequence[Table], folder: Path) -> None:
+    for table in tables:
+        write_text(folder / f"{table.slug}.csv", table.csv())
+        write_text(folder / f"{table.slug}.tex", table.latex())
+
+
+def _headings(learnt: Sequence[str]) -> dict[str, str]:
+    """By the heading of a column, the strip of what a run draws after each experience."""
+    return {"zero-shot" if name == INIT else f"SR after {name}": f"after-{name}" for name in learnt}
+
+
+def _run_strips(
+    folder: RunFolder, labels: Mapping[str, str], columns: Mapping[str, str]
+) -> list[Strips]:
+    samples = folder.path / "samples"
+    found = []
+    for domain, label in labels.items():
+        files = {heading: samples / domain / f"{name}.png" for heading, name in columns.items()}
+        strips = read_strips(label, samples, domain, files)
+        if strips.count:
+            found.append(strips)
+    return found
+
+
+def _run_page(folder: RunFolder, report: Report, strips: list[Strips], curves: Any) -> Page:
+    results = Section("results", "Results", report.tables, note=report.protocol)
+    if curves is not None:
+        results.charts.append(
+            Chart(
+                figures.svg(curves, f"Curves of every domain: {report.headline}"),
+                "Every domain over the iterations of training; dotted: bicubic upsampling; grey "
+                "lines: where a domain begins. The numbers are in metrics.jsonl.",
+            )
+        )
+    sections = [results]
+    learnt = list(_headings(report.learnt))
+    grids = [_grid(k, s.with_errors(learnt), learnt) for k, s in enumerate(strips)]
+    if grids:
+        sections.append(Section("samples", "Samples", grids=grids))
+    if over := _over_iterations(folder, report):
+        sections.append(Section("iterations", "Over the iterations", grids=over))
+    sections.append(
+        Section("repeat", "Repeat it", details=_details(folder, report.environment, report.config))
+    )
+    return Page(report.title, report.headline, sections, report.state)
+
+
+def _grid(number: int, strips: Strips, learnt: Sequence[str], name: str = "samples") -> Grid:
+    """With the first experience on the left of the viewer and the last on the right."""
+    there = [heading for heading in learnt if heading in strips.columns]
+    before, after = (there[0], there[-1]) if len(there) > 1 else ("bicubic", (there or [HIGH])[0])
+    pixels = max(image.shape[0] for images in strips.columns.values() for image in images)
+    rows = [
+        Tiles(
+            f"{strips.label} {k + 1}",
+            [data_address(c[k]) if k < len(c) else None for c in strips.columns.values()],
+        )
+        for k in range(strips.count)
+    ]
+    maps = MAPS if any(heading.startswith("error of") for heading in strips.columns) else ""
+    return Grid(
+        f"{name}-{number}", strips.label, list(strips.columns), rows, pixels, before, after, maps
+    )
+
+
+def _over_iterations(folder: RunFolder, report: Report) -> list[Grid]:
+    """Each domain's sample images at the evaluations within the experiences."""
+    iterations = sorted({record["iteration"] for record in report.records})
+    if len(iterations) <= len(report.learnt) + 1:  # nothing between the ends
+        return []
+    columns = {f"{number:,} iterations": f"iteration-{number:06d}" for number in iterations}
+    strips = _run_strips(folder, report.labels, columns)
+    return [_grid(k, s, list(columns), "iterations") for k, s in enumerate(strips)]
+
+
+def _details(
+    folder: RunFolder, environment: Mapping[str, Any], config: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    command = environment.get("command", [])
+    given = shlex.join(["cl-sr", *map(str, command[1:])]) if command else "not recorded"
+    facts = {k: v for k, v in environment.items() if k not in ("command", "metrics")}
+    return [
+        ("Command", f"{REPEAT}\n\nwas first run as:\n{given}"),
+        ("Environment and data", yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)),
+        ("Configuration", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)),
+    ]
+
+
+def publish_comparisons(comparisons: Sequence[Comparison], found: Found, out: Path) -> list[str]:
+    """Write a page, Markdown, CSV, tables and figures of comparisons into a folder.
+
+    Returns:
+        the names of the files, the page first.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    several = len(comparisons) > 1
+    sections, texts, made = [], [], []
+    for comparison in comparisons:
+        stream = Path(str(comparison.first.config["stream"])).stem
+        prefix = f"{stream}-" if several else ""
+        charts, pictures = [], []
+        for name, (figure, caption) in _charts(comparison).items():
+            figures.save_png(figure, out / f"{prefix}{name}.png")
+            pictures.append(f"{prefix}{name}")
+            charts.append(Chart(figures.svg(figure, f"{caption} {comparison.title}"), caption))
+        tables = comparison.tables()
+        write_tables(tables, out / "tables" / stream if several else out / "tables")
+        write_text(out / f"{prefix}comparison.csv", comparison.csv())
+        texts.append(comparison.markdown(pictures))
+        made += [f"{prefix}comparison.csv", *(f"{name}.png" for name in pictures)]
+        sections.append(
+            Section(f"{prefix}results", comparison.title, tables, charts, comparison.protocol)
+        )
+        if grids := _side_by_side(comparison, prefix):
+            sections.append(Section(f"{prefix}samples", f"Samples, {stream}", grids=grids))
+    sections.append(_runs(found, out))
+    title = found.title or comparisons[0].title
+    headline = " ".join(comparison.headline for comparison in comparisons)
+    warning = f"Not all runs are in it: {'; '.join(found.left_out)}" if found.left_out else ""
+    write_text(out / "report.md", "\n".join(texts))
+    write_text(out / "report.html", Page(title, headline, sections, warning).html())
+    return ["report.html", "report.md", *made, "tables"]
+
+
+def _charts(comparison: Comparison) -> dict[str, tuple[Figure, str]]:
+    """The figures of a comparison that has what they show, with captions."""
+    drawn = {
+        "trade-off": (
+            figures.trade_off(comparison.rows, comparison.title),
+            "What each forgot of the source, and its share of the gain on the target.",
+        ),
+        "curves": (
+            figures.last_experience(comparison.rows, comparison.title),
+            "Every domain while the last one is learnt.",
+        ),
+        "windows": (
+            figures.by_window(comparison.rows, comparison.title),
+            "At which noise the source was forgotten.",
+        ),
+    }
+    return {name: (figure, text) for name, (figure, text) in drawn.items() if figure is not None}
+
+
+def _side_by_side(comparison: Comparison, prefix: str) -> list[Grid]:
+    """Each row's final images of its first seed, as in the paper's figures."""
+    if comparison.mixed:  # other images in each run
+        return []
+    firsts = comparison.first_runs
+    grids = []
+    for number, domain in enumerate(comparison.domains):
+        run = next(iter(firsts.values()))
+        label = f"{domain} (stand-in)" if run.data[domain]["source"] == "stand-in" else domain
+        files = {
+            name: run.path / "samples" / domain / f"after-{run.rows[-1]}.png"
+            for name, run in firsts.items()
+        }
+        strips = read_strips(label, run.path / "samples", domain, files)
+        if strips.count:
+            grids.append(_grid(number, strips, list(files), f"{prefix}samples"))
+    return grids
+
+
+def _runs(found: Found, out: Path) -> Section:
+    """Every run: what repeats it, and its own report."""
+    links = []
+    for run in found.runs:
+        page = run.path / "report.html"
+        inside = run.path.resolve().is_relative_to(out.resolve()) and page.is_file()
+        if inside:
+            links.append((run.path.name, page.resolve().relative_to(out.resolve()).as_posix()))
+    rows = [[run.path.name, run.strategy, str(run.seed), _when(run)] for run in found.runs]
+    table = Table("Runs", ["run", "strategy", "seed", "code"], rows)
+    text = "Each folder has a config.yaml; `cl-sr run --config config.yaml` repeats the run."
+    return Section("runs", "Runs", [table], note=text, links=links)
+
+
+def _when(run: Finished) -> str:
+    """The version and commit of the code."""
+    environment = run.environment
+    commit = environment.get("commit")
+    return f"{environment.get('cl-sr', '?')}{f' ({commit})' if commit else ''}"

@@ -1,0 +1,230 @@
+"""A sweep: a configuration, and the grid of what is varied in it.
+
+A sweep is a YAML file:
+
+    title: Which time-steps to fine-tune
+    preset: forgetting/small              # the run to start from (default: demo)
+    run:                                  # keys put over it
+      eval: {images: 100}
+    grid:                                 # every combination; a list of grids: those of each
+      seed: [0, 1, 2]
+      strategy: [finetune, "timestep-window:stop=200"]
+    baseline: {strategy: finetune}        # what the comparison takes shares of
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cl_sr.config import (
+    DEFAULT_PRESET,
+    PRESETS,
+    RunConfig,
+    check_key,
+    put,
+    put_data,
+    read_preset,
+    read_yaml,
+    resolve,
+    shipped_sweeps,
+    split_override,
+)
+from cl_sr.errors import InputError, nearest
+
+MOST_MEMBERS = 10_000  # more are a slip
+FOLDERS = ("configs", "logs", "sources", "tables")  # of a sweep, beside its members
+Grid = dict[str, list[Any]]
+
+
+class SweepFile(BaseModel):
+    """What stands in a sweep's file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: str = ""
+    preset: str = DEFAULT_PRESET
+    run: dict[str, Any] = {}
+    grid: Grid | list[Grid] = Field(min_length=1)
+    baseline: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a sweep.
+
+    Attributes:
+        name: of its folder.
+        varied: the values of the grid.
+        config: the whole configuration.
+    """
+
+    name: str
+    varied: dict[str, Any]
+    config: RunConfig
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A checked sweep.
+
+    Attributes:
+        name: of the file.
+        title: what it asks.
+        keys: what is varied, in the order of the file.
+        baseline: by key, the values of the runs that others are compared with.
+        members: at least one; their names and configurations differ.
+    """
+
+    name: str
+    title: str
+    keys: list[str]
+    baseline: dict[str, Any]
+    members: list[Member]
+
+    def description(self) -> dict[str, Any]:
+        """What `sweep.json` holds: enough to compare the members without the file."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "keys": self.keys,
+            "baseline": self.baseline,
+            "members": {member.name: member.varied for member in self.members},
+        }
+
+
+def read_sweep(
+    name: str,
+    *,
+    data: Sequence[str] = (),
+    device: str | None = None,
+    overrides: Sequence[str] = (),
+) -> Sweep:
+    """A shipped sweep by its name, or a file, with overrides.
+
+    Args:
+        name: `small/time-steps`, or a path that ends with `.yaml`.
+        data: as `--data` of `cl-sr run`.
+        device: as `--device`.
+        overrides: `key=value`. Of a key that is varied, the value or list of values to take; of
+            any other, put over every member.
+
+    Raises:
+        InputError: no such sweep, an unknown key, an empty grid, members that cannot be.
+    """
+    file, path = _read(name)
+    values = read_preset(file.preset)
+    for key, value in _leaves(file.run):
+        put(values, key, value)
+    grids = [dict(grid) for grid in (file.grid if isinstance(file.grid, list) else [file.grid])]
+    varied = {key for grid in grids for key in grid}
+    for item in overrides:
+        key, value = split_override(item)
+        if key in varied:
+            chosen = value if isinstance(value, list) else [value]
+            for grid in grids:
+                grid |= {key: chosen} if key in grid else {}
+        else:
+            put(values, key, value)
+    if device:
+        put(values, "device", device)
+    section = values.get("data")
+    own = isinstance(section, dict) and bool(section.get("root") or section.get("folders"))
+    put_data(values, data, own)
+    members = _members(path, values, grids)
+    keys = list(dict.fromkeys(key for member in members for key in member.varied))
+    for key in file.baseline:
+        if key not in keys:
+            raise InputError(f"{path}: baseline has {key!r}, which the grid does not vary")
+    short = Path(name).stem if path == Path(name) else name
+    return Sweep(short, file.title, keys, file.baseline, members)
+
+
+def _read(name: str) -> tuple[SweepFile, Path]:
+    path = Path(name) if name.endswith((".yaml", ".yml")) else PRESETS / f"{name}.yaml"
+    if path.parent != Path(name).parent and name not in shipped_sweeps():
+        raise InputError(
+            f"unknown sweep {name!r}: {nearest(name, shipped_sweeps())} (or a file: ./mine.yaml)"
+        )
+    values = read_yaml(path)
+    if "grid" not in values:
+        raise InputError(f"{path} has no grid: it is no sweep, but may be a run (cl-sr run)")
+    try:
+        return SweepFile.model_validate(values), path
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part != "list[dict[str,list[any]]]")
+        if first["type"] == "extra_forbidden":
+            known = nearest(where, SweepFile.model_fields)
+            raise InputError(f"{path}: unknown key {where!r}: {known}") from error
+        raise InputError(
+            f"{path}: {where}: {first['msg'].lower()}; a grid is keys with lists of values, such "
+            "as seed: [0, 1]"
+        ) from error
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested sections, or dotted keys, as dotted keys; what is a value is left to the check."""
+    found: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        section = isinstance(value, Mapping) and name not in ("data.folders", "data.shares")
+        found += _leaves(value, f"{name}.") if section else [(name, value)]
+    return found
+
+
+def _members(path: Path, values: Mapping[str, Any], grids: Sequence[Grid]) -> list[Member]:
+    for grid in grids:
+        if not grid:
+            raise InputError(f"{path}: the grid is empty: give it keys with lists of values")
+        for key, choices in grid.items():
+            check_key(key)
+            if not choices:
+                raise InputError(f"{path}: grid.{key} has no values")
+    points = [
+        dict(zip(grid, chosen, strict=True))
+        for grid in grids
+        for chosen in itertools.islice(itertools.product(*grid.values()), MOST_MEMBERS + 1)
+    ]
+    if len(points) > MOST_MEMBERS:
+        raise InputError(f"{path}: the grid has more than {MOST_MEMBERS} members")
+    found: dict[str, Member] = {}
+    for point in points:
+        config = _resolved(path, values, point)
+        text = config.model_dump_json()
+        if text not in found:  # grids may overlap
+            taken = {member.name for member in found.values()}
+            found[text] = Member(_name(point, text, taken), point, config)
+    return list(found.values())
+
+
+def _resolved(path: Path, values: Mapping[str, Any], point: Mapping[str, Any]) -> RunConfig:
+    merged = copy.deepcopy(dict(values))
+    for key, value in point.items():
+        put(merged, key, value)
+    try:
+        return resolve(merged)
+    except InputError as error:
+        shown = ", ".join(f"{key}={value}" for key, value in point.items())
+        raise InputError(f"{path}: the member {shown}: {error}") from error
+
+
+def _name(point: Mapping[str, Any], text: str, taken: set[str]) -> str:
+    """A folder's name that tells the member apart: all that the grid sets, the seed last."""
+    parts = []
+    for key in sorted(point, key=lambda key: key == "seed"):
+        shown = point[key] if isinstance(point[key], str) else json.dumps(point[key])
+        parts.append(shown if key == "strategy" else f"{key.rsplit('.', 1)[-1]}{shown}")
+    name = re.sub(r"[^A-Za-z0-9.=]+", "-", "-".join(parts)).strip("-.")[:100] or "run"
+    if name in taken or name in FOLDERS:
+        name += f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return name

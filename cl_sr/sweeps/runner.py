@@ -1,0 +1,201 @@
+"""Running the members of a sweep, each in a process of its own: one that fails takes no other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from cl_sr.config import RunConfig
+from cl_sr.errors import InputError
+from cl_sr.files import write_text
+from cl_sr.sweeps.grid import Member
+from cl_sr.sweeps.sources import after_source, source
+from cl_sr.training.run_folder import RunFolder
+from cl_sr.training.stopping import StopRequest
+
+LOOK_SECONDS = 0.3  # between looks at the processes
+
+
+class State(Enum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+@dataclass
+class Job:
+    """A run to be made, and how far it has come.
+
+    Attributes:
+        name: of the member or the source.
+        config: of the run.
+        folder: where it is written.
+        needs: the source that has to be finished first.
+        state: of the job.
+        reason: why it failed, in one line.
+        seconds: that its process took.
+    """
+
+    name: str
+    config: RunConfig
+    folder: Path
+    needs: Job | None = None
+    state: State = State.WAITING
+    reason: str = ""
+    seconds: float = 0.0
+
+    def progress(self) -> tuple[int, int]:
+        """Iterations so far, and of the run; zeros where it has not begun."""
+        try:
+            status = RunFolder(self.folder).read_json("status.json")
+            return int(status["iteration"]), int(status["of"])
+        except (InputError, KeyError, TypeError, ValueError):
+            return 0, 0
+
+
+def jobs_of(members: Sequence[Member], out: Path) -> list[Job]:
+    """The runs of a sweep below `out`, sources first; those that are finished are told as such.
+
+    Raises:
+        InputError: a folder holds a run of another configuration.
+    """
+    sources: dict[str, Job] = {}
+    jobs = []
+    for member in members:
+        config, needs = member.config, None
+        if (shared := source(member.config)) is not None:
+            name, first = shared
+            path = out / "sources" / name
+            needs = sources.setdefault(name, Job(name, first, path))
+            config = after_source(member.config, path.absolute())
+        jobs.append(Job(member.name, config, out / member.name, needs))
+    for job in [*sources.values(), *jobs]:
+        folder = RunFolder(job.folder)
+        if folder.has("config.yaml"):
+            if not folder.is_of(job.config):
+                raise InputError(
+                    f"{job.folder} holds a run of another configuration: choose another --out"
+                )
+            if folder.finished:
+                job.state = State.FINISHED
+    # A source is trained for those that still need it.
+    wanted = {job.needs.name for job in jobs if job.needs and job.state is not State.FINISHED}
+    return [*(sources[name] for name in sources if name in wanted), *jobs]
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    out: Path,
+    at_once: int,
+    changed: Callable[[Job], None],
+    look: Callable[[], None],
+    stop: StopRequest,
+) -> None:
+    """Run all that is waiting, at most `at_once` at a time.
+
+    Args:
+        jobs: from `jobs_of`.
+        out: the sweep's folder, for `configs/` and `logs/`.
+        at_once: processes.
+        changed: told of each job whose state has changed.
+        look: called a few times a second.
+        stop: a request to stop; the processes are asked to save their states, and waited for.
+    """
+    running: dict[int, tuple[Job, subprocess.Popen[bytes], float]] = {}  # by slot
+    forwarded = False
+
+    def turn(job: Job, state: State, reason: str = "") -> None:
+        job.state, job.reason = state, reason
+        changed(job)
+
+    try:
+        while True:
+            for slot, (job, process, since) in list(running.items()):
+                if process.poll() is not None:
+                    del running[slot]
+                    job.seconds = time.monotonic() - since
+                    turn(job, *_outcome(job, process.returncode, stop.signum is not None, out))
+            if stop.signum is None:
+                for job in jobs:
+                    if job.state is State.WAITING and _lost(job.needs):
+                        turn(job, State.FAILED, f"its source {job.needs.name} has failed")  # type: ignore[union-attr]
+                free = [slot for slot in range(at_once) if slot not in running]
+                ready = [job for job in jobs if _ready(job)]
+                for slot, job in zip(free, ready, strict=False):
+                    running[slot] = job, _start(job, out, slot, at_once), time.monotonic()
+                    turn(job, State.RUNNING)
+            elif not forwarded:
+                forwarded = True
+                for _, process, _ in running.values():
+                    process.send_signal(stop.signum)
+            if not running:
+                return
+            look()
+            time.sleep(LOOK_SECONDS)
+    finally:
+        for _, process, _ in running.values():  # a second Ctrl-C: no time to save anything
+            process.kill()
+
+
+def _ready(job: Job) -> bool:
+    done = job.needs is None or job.needs.state is State.FINISHED
+    return job.state is State.WAITING and done
+
+
+def _lost(job: Job | None) -> bool:
+    return job is not None and job.state is State.FAILED
+
+
+def _start(job: Job, out: Path, slot: int, at_once: int) -> subprocess.Popen[bytes]:
+    """The run as a process, that goes on where one of before was stopped."""
+    config, log = out / "configs" / f"{job.name}.yaml", out / "logs" / f"{job.name}.log"
+    write_text(config, job.config.to_yaml())
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "cl_sr", "run", "--config", str(config)]
+    command += ["--out", str(job.folder), "--resume", "auto"]
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=os.environ | _share(slot, at_once),
+            start_new_session=True,  # Ctrl-C comes to them from here, once
+        )
+
+
+def _share(slot: int, at_once: int) -> dict[str, str]:
+    """What a process gets of the machine: a GPU of its own, and its part of the cores."""
+    environment = {}
+    if "OMP_NUM_THREADS" not in os.environ:
+        environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // at_once))
+    if (gpus := gpu_count()) > 1 and "CUDA_VISIBLE_DEVICES" not in os.environ:
+        environment["CUDA_VISIBLE_DEVICES"] = str(slot % gpus)
+    return environment
+
+
+def gpu_count() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _outcome(job: Job, code: int, stopping: bool, out: Path) -> tuple[State, str]:
+    if RunFolder(job.folder).finished:
+        return State.FINISHED, ""
+    if stopping:
+        return State.STOPPED, ""
+    log = out / "logs" / f"{job.name}.log"
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    told = [line for line in lines if line.startswith("Error: ")]
+    last = (told or [line for line in lines if line.strip()] or [""])[-1]
+    how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+    return State.FAILED, last.removeprefix("Error: ").strip() or how
