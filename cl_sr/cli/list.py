@@ -11,14 +11,14 @@ import click
 
 from cl_sr.errors import InputError, nearest
 
-WHAT = ("streams", "strategies", "presets", "keys")
+WHAT = ("streams", "strategies", "presets", "sweeps", "keys")
 
 
 @click.command()
-@click.argument("what", required=False, metavar="[streams|strategies|presets|keys]")
+@click.argument("what", required=False, metavar="[streams|strategies|presets|sweeps|keys]")
 @click.argument("name", required=False)
 def command(what: str | None, name: str | None) -> None:
-    """List streams, strategies (with their options), presets, or all configuration keys.
+    """List streams, strategies (with their options), presets, sweeps, or all configuration keys.
 
     \b
     cl-sr list
@@ -37,6 +37,8 @@ def command(what: str | None, name: str | None) -> None:
         _strategies()
     if what in (None, "presets"):
         _presets()
+    if what in (None, "sweeps"):
+        _sweeps()
     if what == "keys":
         _keys()
 
@@ -91,6 +93,12 @@ def _presets() -> None:
     from cl_sr.config import presets
 
     _section("Presets (--preset NAME)", presets().items())
+
+
+def _sweeps() -> None:
+    from cl_sr.config import shipped_sweeps
+
+    _section("Sweeps (cl-sr sweep NAME, or a file: ./mine.yaml)", shipped_sweeps().items())
 
 
 def _keys() -> None:

@@ -98,6 +98,8 @@ def command(
         raise InputError("--preset and --config both give a whole configuration: use one")
     if config_file:
         values = configuration.read_yaml(config_file)
+        if "grid" in values:
+            raise InputError(f"{config_file} is a sweep of many runs: cl-sr sweep {config_file}")
     else:
         values = configuration.read_preset(preset or configuration.DEFAULT_PRESET)
     flags = {

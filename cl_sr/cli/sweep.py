@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     "--out", type=click.Path(path_type=Path), help="The sweep's folder (default: runs/NAME)."
 )
 @click.option(
+    "--sources",
+    type=click.Path(path_type=Path),
+    help="A folder of trained first domains that several sweeps share (default: in --out).",
+)
+@click.option(
     "--jobs",
     type=click.IntRange(1, 1024),
     help="Runs at a time (default: one a GPU, or one). They share the cores.",
@@ -41,6 +46,7 @@ def command(
     data: tuple[str, ...],
     device: str | None,
     out: Path | None,
+    sources: Path | None,
     jobs: int | None,
     dry_run: bool,
 ) -> None:
@@ -66,11 +72,15 @@ def command(
         import warnings
 
         warnings.filterwarnings("ignore", module=r"(?!cl_sr)")
+        from cl_sr.benchmarks import find_stream
         from cl_sr.sweeps.folder import check_folder, taken
         from cl_sr.sweeps.runner import State, gpu_count, jobs_of
+        from cl_sr.training.run import find_folders
 
         check_folder(sweep, out)
-        todo = jobs_of(sweep.members, out)
+        for member in sweep.members:
+            find_folders(member.config, find_stream(member.config.stream))
+        todo = jobs_of(sweep.members, out, sources)
     finished = sum(job.state is State.FINISHED for job in todo)
     messages.print(
         f"{sweep.title or name}: {len(todo)} runs, {finished} of them finished, in {out}"

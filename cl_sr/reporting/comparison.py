@@ -22,7 +22,7 @@ from cl_sr.errors import InputError
 from cl_sr.evaluation.bootstrap import RESAMPLINGS, Array, Figure, mean, ratio
 from cl_sr.evaluation.matrix import BICUBIC, INIT
 from cl_sr.reporting.finished import Finished, Found
-from cl_sr.reporting.tables import Table, digits, metric_name, number
+from cl_sr.reporting.tables import Table, digits, metric_name, number, writable
 
 BASELINE = {"strategy": "finetune"}
 # What two runs must have in common for their figures to compare, where it is not what is varied.
@@ -396,7 +396,7 @@ class Comparison:
         console.rule(Text(self.title), align="left")
         for table in self.tables():
             table.show(console)
-        console.print(Text(self.protocol, style="dim"))
+        console.print(Text(writable(self.protocol, console), style="dim"))
 
     def markdown(self, pictures: Sequence[str] = ()) -> str:
         parts = [f"# {self.title}", *(table.markdown() for table in self.tables()), self.protocol]

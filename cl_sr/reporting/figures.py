@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -230,4 +232,8 @@ def svg(figure: Figure, alternative: str) -> str:
         FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
     drawing = out.getvalue()
     drawing = drawing[drawing.index("<svg") :].replace(INK, "currentColor")
+    drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
+    # Names are unique in a page with several figures.
+    own = hashlib.sha256(alternative.encode()).hexdigest()[:8]
+    drawing = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{own}-", drawing)
     return drawing.replace("<svg", f'<svg role="img" aria-label="{escape(alternative)}"', 1)

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from rich.console import Console
@@ -32,12 +33,12 @@ class Table:
 
     def show(self, console: Console) -> None:
         """Print for a terminal, whatever letters it has."""
-        unicode = console.encoding.lower().startswith("utf")
-        table = RichTable(title=self.title, title_justify="left")
+        table = RichTable(title=writable(self.title, console), title_justify="left")
         for number, name in enumerate(self.head):
-            table.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
+            justify: Literal["left", "right"] = "left" if number == 0 else "right"
+            table.add_column(writable(name, console), justify=justify, overflow="fold")
         for row in self.rows:
-            table.add_row(*(cell if unicode else cell.replace("±", "+/-") for cell in row))
+            table.add_row(*(writable(cell, console) for cell in row))
         console.print(table)
 
     def markdown(self) -> str:
@@ -76,6 +77,13 @@ class Table:
         """Its title as a file's name."""
         short = re.sub(r"\(.*?\)|:.*", "", self.title.lower())
         return re.sub(r"[^a-z0-9]+", "-", short).strip("-")
+
+
+def writable(text: str, console: Console) -> str:
+    """Text in the letters that a terminal has."""
+    if console.encoding.lower().startswith("utf"):
+        return text
+    return text.replace("±", "+/-").encode("ascii", "replace").decode()
 
 
 TEX = {

@@ -3,7 +3,7 @@
 A sweep is a YAML file:
 
     title: Which time-steps to fine-tune
-    preset: forgetting/small              # the run to start from (default: demo)
+    preset: tiny                          # the run to start from (default: demo)
     run:                                  # keys put over it
       eval: {images: 100}
     grid:                                 # every combination; a list of grids: those of each
@@ -24,13 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cl_sr.config import (
     DEFAULT_PRESET,
     PRESETS,
     RunConfig,
     check_key,
+    presets,
     put,
     put_data,
     read_preset,
@@ -54,7 +55,7 @@ class SweepFile(BaseModel):
     title: str = ""
     preset: str = DEFAULT_PRESET
     run: dict[str, Any] = {}
-    grid: Grid | list[Grid] = Field(min_length=1)
+    grid: Grid | list[Grid]
     baseline: dict[str, Any] = {}
 
 
@@ -151,7 +152,9 @@ def read_sweep(
 
 def _read(name: str) -> tuple[SweepFile, Path]:
     path = Path(name) if name.endswith((".yaml", ".yml")) else PRESETS / f"{name}.yaml"
-    if path.parent != Path(name).parent and name not in shipped_sweeps():
+    if path != Path(name) and name in presets():
+        raise InputError(f"{name!r} is a preset of one run: cl-sr run --preset {name}")
+    if path != Path(name) and name not in shipped_sweeps():
         raise InputError(
             f"unknown sweep {name!r}: {nearest(name, shipped_sweeps())} (or a file: ./mine.yaml)"
         )
@@ -183,9 +186,9 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
 
 
 def _members(path: Path, values: Mapping[str, Any], grids: Sequence[Grid]) -> list[Member]:
+    if not grids or not all(grids):
+        raise InputError(f"{path}: the grid is empty: give it keys with lists of values")
     for grid in grids:
-        if not grid:
-            raise InputError(f"{path}: the grid is empty: give it keys with lists of values")
         for key, choices in grid.items():
             check_key(key)
             if not choices:
@@ -223,7 +226,7 @@ def _name(point: Mapping[str, Any], text: str, taken: set[str]) -> str:
     parts = []
     for key in sorted(point, key=lambda key: key == "seed"):
         shown = point[key] if isinstance(point[key], str) else json.dumps(point[key])
-        parts.append(shown if key == "strategy" else f"{key.rsplit('.', 1)[-1]}{shown}")
+        parts.append(shown if key in ("strategy", "stream") else f"{key.rsplit('.', 1)[-1]}{shown}")
     name = re.sub(r"[^A-Za-z0-9.=]+", "-", "-".join(parts)).strip("-.")[:100] or "run"
     if name in taken or name in FOLDERS:
         name += f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -61,8 +61,13 @@ class Job:
             return 0, 0
 
 
-def jobs_of(members: Sequence[Member], out: Path) -> list[Job]:
+def jobs_of(members: Sequence[Member], out: Path, shared: Path | None = None) -> list[Job]:
     """The runs of a sweep below `out`, sources first; those that are finished are told as such.
+
+    Args:
+        members: of the sweep.
+        out: its folder.
+        shared: where sources are, that other sweeps use too; by default in `out`.
 
     Raises:
         InputError: a folder holds a run of another configuration.
@@ -71,9 +76,9 @@ def jobs_of(members: Sequence[Member], out: Path) -> list[Job]:
     jobs = []
     for member in members:
         config, needs = member.config, None
-        if (shared := source(member.config)) is not None:
-            name, first = shared
-            path = out / "sources" / name
+        if (found := source(member.config)) is not None:
+            name, first = found
+            path = (shared or out / "sources") / name
             needs = sources.setdefault(name, Job(name, first, path))
             config = after_source(member.config, path.absolute())
         jobs.append(Job(member.name, config, out / member.name, needs))
@@ -128,7 +133,7 @@ def run_jobs(
                     if job.state is State.WAITING and _lost(job.needs):
                         turn(job, State.FAILED, f"its source {job.needs.name} has failed")  # type: ignore[union-attr]
                 free = [slot for slot in range(at_once) if slot not in running]
-                ready = [job for job in jobs if _ready(job)]
+                ready = (job for job in jobs if _ready(job) and not _elsewhere(job, turn))
                 for slot, job in zip(free, ready, strict=False):
                     running[slot] = job, _start(job, out, slot, at_once), time.monotonic()
                     turn(job, State.RUNNING)
@@ -136,7 +141,8 @@ def run_jobs(
                 forwarded = True
                 for _, process, _ in running.values():
                     process.send_signal(stop.signum)
-            if not running:
+            waiting = stop.signum is None and any(job.state is State.WAITING for job in jobs)
+            if not running and not waiting:
                 return
             look()
             time.sleep(LOOK_SECONDS)
@@ -148,6 +154,18 @@ def run_jobs(
 def _ready(job: Job) -> bool:
     done = job.needs is None or job.needs.state is State.FINISHED
     return job.state is State.WAITING and done
+
+
+def _elsewhere(job: Job, turn: Callable[[Job, State], None]) -> bool:
+    """Whether another sweep is at work on this source, or has finished it by now."""
+    folder = RunFolder(job.folder)
+    if not folder.has("config.yaml"):
+        return False
+    if folder.locked:
+        return True
+    if folder.finished:
+        turn(job, State.FINISHED)
+    return folder.finished
 
 
 def _lost(job: Job | None) -> bool:

@@ -18,6 +18,7 @@ from cl_sr.cli.main import main
 from cl_sr.config import read_preset, resolve
 from cl_sr.errors import InputError
 from cl_sr.reporting.comparison import Comparison, Row
+from cl_sr.reporting.comparison import compare as compare_found
 from cl_sr.reporting.finished import find_runs
 
 # PSNR of two images of each domain, after each experience.
@@ -303,3 +304,129 @@ def test_what_is_no_run_is_told(tmp_path: Path) -> None:
         result = CliRunner().invoke(main, ["compare", str(path)])
         assert result.exit_code == 2
         assert message in result.stderr
+
+
+# What else may tell rows apart
+
+
+def rows_by(paths: list[Path], by: list[str], baseline: dict[str, Any] | None = None) -> list[Row]:
+    return Comparison(find_runs(paths).runs, by, baseline).rows
+
+
+def test_rows_by_another_key_and_shares_of_its_baseline(write: Write) -> None:
+    runs = [
+        write("a", "finetune", FINETUNE, train__lr=1e-3),
+        write("b", "finetune", BETTER, train__lr=1e-4),
+    ]
+    few, many = rows_by(runs, ["train.lr"], {"train.lr": 1e-4})
+    assert (few.label, few.baseline) == ("lr 0.0001", True)
+    assert (many.label, many.baseline) == ("lr 0.001", False)
+    assert many.share["psnr"].value == pytest.approx(1 / 0.75)
+
+
+def test_two_keys_and_a_baseline_of_each_value_of_the_other(write: Write) -> None:
+    runs = [
+        write("a", "finetune", FINETUNE, train__lr=1e-3),
+        write("b", "replay", BETTER, train__lr=1e-3),
+        write("c", "finetune", BETTER, train__lr=1e-4),
+        write("d", "replay", BETTER, train__lr=1e-4),
+    ]
+    found = {row.label: row for row in rows_by(runs, ["strategy", "train.lr"])}
+    assert list(found) == [
+        "finetune, lr 0.001",
+        "finetune, lr 0.0001",
+        "replay, lr 0.001",
+        "replay, lr 0.0001",
+    ]
+    assert found["replay, lr 0.001"].share["psnr"].value == pytest.approx(0.75)
+    assert found["replay, lr 0.0001"].share["psnr"].value == pytest.approx(1.0)
+
+
+def other_images(run: Path) -> Path:
+    environment = json.loads((run / "env.json").read_text())
+    (run / "env.json").write_text(json.dumps(environment | {"manifest_sha256": "y"}))
+    return run
+
+
+def test_rows_of_other_images_are_not_paired(write: Write) -> None:
+    runs = [
+        write("a", "finetune", FINETUNE),
+        other_images(write("b", "finetune", BETTER, data__split="random")),
+    ]
+    with pytest.raises(InputError, match=r"data\.split is content and random.*--by data\.split"):
+        rows_by(runs, ["strategy"])
+    comparison = Comparison(find_runs(runs).runs, ["data.split"], {"data.split": "content"})
+    content, random = comparison.rows
+    assert math.isnan(random.share["psnr"].value)
+    assert random.forgetting["psnr"].value == pytest.approx(0.25)
+    assert random.over["psnr"].value == pytest.approx(18.75 - 17.5)
+    table = comparison.tables()[0]
+    assert "vs bicubic" in table.head
+    assert [row[0] for row in table.rows] == ["split content", "split random"]
+    assert "train.lr" not in comparison.protocol
+    assert content.baseline
+
+
+def test_other_images_are_refused(write: Write) -> None:
+    runs = [write("a", "finetune", FINETUNE), other_images(write("b", "replay", BETTER))]
+    with pytest.raises(InputError, match="other images"):
+        rows_by(runs, ["strategy"])
+
+
+ONE = {
+    ("bicubic", "imagenet"): [20.0, 22.0],
+    ("imagenet", "imagenet"): [21.0, 23.5],
+}
+
+
+def test_a_stream_of_one_domain_is_compared_with_bicubic(write: Write) -> None:
+    run = write("a", "finetune", ONE, stream="imagenet")
+    environment = json.loads((run / "env.json").read_text())
+    environment["data"] = {"imagenet": {"source": "folder"}}
+    (run / "env.json").write_text(json.dumps(environment))
+    comparison = Comparison(find_runs([run]).runs)
+    assert comparison.title == "imagenet: results by strategy"
+    (table,) = comparison.tables()
+    assert table.head == ["strategy", "seeds", "imagenet", "vs bicubic"]
+    assert table.rows[0][3] == "+1.25 ± 0.25"
+    assert table.rows[1] == ["bicubic upsampling", "-", "21.00", "-"]
+    assert "best on imagenet" in comparison.headline
+
+
+def sweep(folder: Path, members: dict[str, dict[str, Any]], keys: list[str]) -> Path:
+    description = {"name": "mine", "title": "Mine", "keys": keys, "baseline": {}}
+    (folder / "sweep.json").write_text(json.dumps(description | {"members": members}))
+    return folder
+
+
+def test_a_sweep_tells_what_is_varied(write: Write, tmp_path: Path) -> None:
+    write("a", "finetune", FINETUNE, train__iterations="[0, 400]")
+    write("b", "finetune", BETTER, train__iterations="[0, 900]")
+    members = {"a": {"train.iterations": [9, 400]}, "b": {"train.iterations": [9, 900]}}
+    folder = sweep(tmp_path / "runs", members, ["train.iterations"])
+    (comparison,) = compare_found(find_runs([folder]))
+    assert [row.label for row in comparison.rows] == [
+        "iterations [9, 400]",
+        "iterations [9, 900]",
+    ]
+
+
+def test_a_sweep_over_streams_has_a_comparison_of_each(write: Write, tmp_path: Path) -> None:
+    far = {(a.replace("animef", "df2k-ost"), d.replace("animef", "df2k-ost")): v
+           for (a, d), v in FINETUNE.items()}  # fmt: skip
+    write("a", "finetune", FINETUNE)
+    run = write("b", "finetune", far, stream="celeba-df2k")
+    environment = json.loads((run / "env.json").read_text())
+    environment["data"] = {name: {"source": "folder"} for name in ("celeba", "df2k-ost")}
+    (run / "env.json").write_text(json.dumps(environment))
+    drop(run / "windows.csv", "animef")
+    folder = sweep(tmp_path / "runs", {"a": {}, "b": {}, "c": {}}, ["stream", "strategy"])
+    out = tmp_path / "out"
+    result = CliRunner().invoke(main, ["compare", str(folder), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "left out" in result.stderr  # the member that has not been run
+    assert (out / "celeba-anime-comparison.csv").is_file()
+    assert (out / "celeba-df2k-comparison.csv").is_file()
+    page = (out / "report.html").read_text()
+    assert "Not all runs are in it" in page
+    assert page.count("<h2") == 3

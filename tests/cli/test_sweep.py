@@ -1,0 +1,112 @@
+"""`cl-sr sweep` as a user calls it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from cl_sr.cli.main import main
+from cl_sr.sweeps.grid import _leaves
+
+
+@pytest.fixture
+def tiny_sweep(tmp_path: Path, tiny: list[str]) -> str:
+    values: dict[str, Any] = {}
+    for item in [*tiny, "eval.every=0"]:
+        key, _, value = item.partition("=")
+        values[key] = yaml.safe_load(value)
+    path = tmp_path / "tiny.yaml"
+    broken = tmp_path / "broken.py"
+    broken.write_text(
+        "from dataclasses import dataclass\n"
+        "from cl_sr.strategies import Strategy\n"
+        "@dataclass(frozen=True)\n"
+        "class Broken(Strategy):\n"
+        "    '''Fails.'''\n"
+        "    plain_start = True\n"
+        "    def begin(self, template, memory):\n"
+        "        raise ArithmeticError('no way')\n"
+    )
+    grid = {"strategy": ["finetune", str(broken)], "seed": [0]}
+    file = {"title": "A tiny sweep", "run": values, "grid": grid}
+    path.write_text(yaml.safe_dump(file, sort_keys=False))
+    assert dict(_leaves(values)) == values
+    return str(path)
+
+
+@pytest.mark.slow
+def test_a_sweep_with_a_member_that_fails(tiny_sweep: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ["sweep", tiny_sweep, "--out", str(out), "--jobs", "2"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1, result.output
+    assert "ArithmeticError: no way" in result.stderr
+    assert "1 of 3 runs have failed" in result.stderr
+    assert "finetune" in result.stdout
+    for name in ("report.html", "report.md", "comparison.csv", "sweep.json", "tables/psnr.csv"):
+        assert (out / name).is_file(), name
+    (shared,) = (out / "sources").iterdir()
+    rows = list(csv.DictReader((out / "finetune-seed0" / "matrix.csv").open()))
+    assert {row["after"] for row in rows} == {"bicubic", "init", "celeba", "animef"}
+    config = yaml.safe_load((out / "finetune-seed0" / "config.yaml").read_text())
+    assert config["init"] == str(shared / "checkpoints" / "celeba")
+    weights = shared / "checkpoints" / "celeba" / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+
+    # What is finished stays; a member that is added is run, without the source again.
+    command += ["strategy=[finetune, l2-sp]"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    assert "started l2-sp-seed0" in result.stderr
+    assert "started finetune-seed0" not in result.stderr
+    assert weights.stat().st_mtime_ns == before
+    members = json.loads((out / "sweep.json").read_text())["members"]
+    assert [name.split("-")[-2] for name in members] == ["finetune", "broken.py", "sp"]
+    assert "is not finished" in result.stderr  # the one that failed is left out, and told
+
+
+def test_dry_run_lists_and_writes_nothing(tiny_sweep: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = CliRunner().invoke(main, ["sweep", tiny_sweep, "--out", str(out), "--dry-run"])
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert [line.split("-")[0] for line in lines] == ["celeba", "finetune", "tmp"]
+    assert "after celeba-seed0-" in lines[1]
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "unknown sweep 'nowhere'"),
+        (["./nowhere.yaml"], "cannot read"),
+        (["small/time-steps", "train.rl=1"], "did you mean 'train.lr'"),
+        (["small/time-steps", "seed"], "'seed' is not key=value"),
+        (["small/time-steps", "strategy=[finetunee]"], "did you mean 'finetune'"),
+        (["small/time-steps", "strategy=[]"], "grid.strategy has no values"),
+        (["small/time-steps", "--data", "/nowhere"], "no folder"),
+        (["small/time-steps", "--jobs", "0"], "--jobs"),
+        (["demo"], "cl-sr run --preset demo"),
+    ],
+)
+def test_bad_input_is_told_before_anything_runs(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["sweep", *arguments])
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_sweep_is_told_where_a_run_is_expected(tiny_sweep: str) -> None:
+    result = CliRunner().invoke(main, ["run", "--config", tiny_sweep])
+    assert result.exit_code == 2
+    assert "cl-sr sweep" in result.stderr

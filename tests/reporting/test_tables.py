@@ -1,0 +1,85 @@
+"""Tables as CSV, LaTeX and Markdown, and with confidence intervals."""
+
+import csv
+import io
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cl_sr.evaluation import ForgettingMatrix
+from cl_sr.reporting.tables import Table, forgetting_table, matrix_table, metric_name
+
+TABLE = Table(
+    "PSNR (dB): by 100 % & more",
+    ["strategy", "gain_1", "±"],
+    [["replay:size=16", "-0.15 ± 0.03", "-"], ["a, \"b\" {c} ^~\\", "#1 $2", "3 ×"]],
+)  # fmt: skip
+
+
+def test_csv_reads_back() -> None:
+    assert list(csv.reader(io.StringIO(TABLE.csv()))) == [TABLE.head, *TABLE.rows]
+
+
+def test_latex_escapes_what_is_special() -> None:
+    text = TABLE.latex()
+    assert r"strategy & gain\_1 & $\pm$ \\" in text
+    assert r"replay:size=16 & $-$0.15 $\pm$ 0.03 & - \\" in text
+    assert r"\{c\} \textasciicircum{}\textasciitilde{}\textbackslash{} & \#1 \$2" in text
+    assert r"\begin{tabular}{lrr}" in text
+    assert text.count("\\\\\n") == 3
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
+def test_latex_compiles(tmp_path: Path) -> None:
+    head = r"\documentclass{article}\usepackage{booktabs}\begin{document}"
+    (tmp_path / "t.tex").write_text(f"{head}\n{TABLE.latex()}\n\\end{{document}}\n")
+    subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+
+
+def test_a_file_is_called_by_the_short_title() -> None:
+    assert TABLE.slug == "psnr"
+    assert Table("Denoising error, by time-steps: change in dB", [], []).slug == (
+        "denoising-error-by-time-steps"
+    )
+
+
+def test_a_terminal_without_the_sign_gets_ascii() -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    TABLE.show(Console(file=out, width=100))
+    out.seek(0)
+    assert "-0.15 +/- 0.03" in out.read()
+
+
+def test_names_of_metrics() -> None:
+    assert metric_name("psnr") == "PSNR (dB)"
+    assert metric_name("colour_error") == "COLOUR ERROR (of 255)"
+    assert metric_name("lpips") == "LPIPS"
+
+
+def matrix() -> ForgettingMatrix:
+    found = ForgettingMatrix("psnr")
+    for after, values in {"celeba": (24.0, 15.0), "animef": (22.0, 18.0)}.items():
+        for domain, value in zip(("celeba", "animef"), values, strict=True):
+            found.record(after, domain, value)
+    return found
+
+
+def test_intervals_where_the_images_are_known() -> None:
+    images = {
+        ("celeba", "celeba"): {"psnr": [23.0, 25.0]},
+        ("animef", "celeba"): {"psnr": [21.5, 22.5]},
+    }
+    rows = matrix_table(matrix(), {}, images=images).rows
+    assert rows == [["after celeba", "24.00 ± 1.00", "15.00"],
+                    ["after animef", "22.00 ± 0.50", "18.00"]]  # fmt: skip
+    first, _ = forgetting_table([matrix()], {}, images).rows
+    # Paired: the two images lost 1.5 and 2.5 dB.
+    assert first[3:5] == ["-2.00 ± 0.50", "+2.00 ± 0.50"]
