@@ -34,6 +34,7 @@ from cl_sr.errors import InputError
 from cl_sr.models import SR3UNet, load_prior, load_sr3, save_sr3
 from cl_sr.models.ddpm import DDPMUNet
 from cl_sr.strategies import shipped_strategies
+from cl_sr.sweeps import read_sweep
 from cl_sr.training.run import execute, plan_run
 from cl_sr.training.run_folder import RunFolder
 
@@ -94,6 +95,23 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(place)
     monkeypatch.delenv("CL_SR_DATA", raising=False)
     return place
+
+
+@fuzz
+@given(
+    st.dictionaries(st.sampled_from(["title", "preset", "run", "grid", "baseline", "x"]), hostile),
+    st.dictionaries(st.sampled_from([key for key, _ in keys()]), st.lists(hostile, max_size=3)),
+)
+def test_sweeps(tmp_path: Path, values: dict[str, Any], grid: dict[str, list[Any]]) -> None:
+    path = tmp_path / "sweep.yaml"
+    try:
+        path.write_text(yaml.safe_dump(values | {"grid": values.get("grid") or grid}))
+    except UnicodeEncodeError:
+        return
+    with one_line():
+        sweep = read_sweep(str(path))
+        assert len({member.name for member in sweep.members}) == len(sweep.members) > 0
+        assert all("/" not in member.name for member in sweep.members)
 
 
 @fuzz

@@ -233,3 +233,12 @@ def test_a_class_that_is_derived_from_a_shipped_strategy_says_it_itself(
     one, two = members(write, strategy=[str(silent), str(plain)]).members
     assert source(one.config) is None
     assert source(two.config) is not None
+
+
+def test_the_readmes_sweep_is_one(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    blocks = [block.split("```")[0] for block in readme.split("```yaml\n")[1:]]
+    (text,) = [block for block in blocks if "grid:" in block]
+    path = tmp_path / "readme.yaml"
+    path.write_text(text)
+    assert len(read_sweep(str(path)).members) == 9
