@@ -35,6 +35,8 @@ SAME = ("stream", "data.size", "data.scale", "data.kernel", "data.split", "data.
 # What a row tells of each metric.
 FIGURES = ("source", "target", "over", "forgetting", "gain", "share", "against")
 
+FEW = 3  # rows with a table of their own each
+
 Images = dict[str, Array]  # by domain, a value an image
 Place = tuple[str, ...]  # the values that tell a row apart, as text
 
@@ -58,7 +60,7 @@ class Row:
         parameters: extra ones at inference.
         kept: bytes from the past while the last domain is learnt.
         windows: by window, how much larger the error of the earlier domains got, in dB.
-        curves: by domain, pairs of the iteration of the last experience and the mean PSNR.
+        curves: by metric and domain, pairs of the iteration of the last experience and the mean.
     """
 
     label: str
@@ -75,7 +77,7 @@ class Row:
     parameters: float
     kept: float
     windows: dict[tuple[int, int], float]
-    curves: dict[str, list[tuple[int, float]]]
+    curves: dict[str, dict[str, list[tuple[int, float]]]]
 
 
 class Comparison:
@@ -208,26 +210,8 @@ class Comparison:
             parameters=fmean(cost["extra_parameters"] for cost in costs),
             kept=fmean(cost["kept_bytes"] for cost in costs),
             windows=self._windows(runs, references) if known else {},
-            curves={d: self._curve(runs, d) for d in self.domains},
+            curves={m: {d: _curve(runs, d, m) for d in self.domains} for m in self.metrics},
         )
-
-    def _curve(self, runs: Sequence[Finished], domain: str) -> list[tuple[int, float]]:
-        """Through the last experience, from what was before it."""
-        found: dict[int, list[float]] = {}
-        for run in runs:
-            if len(run.rows) < 2:
-                continue
-            before = {"experience_iteration": 0}
-            for record in run.records:
-                if record["domain"] != domain:
-                    continue
-                if record["trained_on"] == run.rows[-2]:
-                    before = record
-                elif record["trained_on"] == run.rows[-1]:
-                    found.setdefault(record["experience_iteration"], []).append(record["psnr"])
-            if "psnr" in before:
-                found.setdefault(0, []).append(before["psnr"])
-        return [(iteration, fmean(found[iteration])) for iteration in sorted(found)]
 
     def _final(self, runs: Sequence[Finished], metric: str) -> Images:
         return _average(runs, metric, self.domains, _at_the_end)
@@ -334,7 +318,7 @@ class Comparison:
         tables = [self._quality(metric) for metric in self.metrics]
         if len(self.domains) > 1:
             tables += [self._costs(), self._by_window()]
-        return tables
+        return [*tables, *self._over_iterations()]
 
     @property
     def _told_by(self) -> str:
@@ -389,6 +373,25 @@ class Comparison:
             for row in self.rows
         ]
         return Table("Denoising error of the source by time-steps: change in dB", head, rows)
+
+    def _over_iterations(self) -> list[Table]:
+        """Of each row that was evaluated within the last experience; none where rows are many."""
+        rows = [row for row in self.rows if len(row.curves["psnr"][self.domains[-1]]) > 2]
+        tables = []
+        for row in rows if len(rows) <= FEW else []:
+            columns = {
+                f"{d} {metric_name(m)}": (m, dict(row.curves[m][d]))
+                for m in self.metrics
+                for d in self.domains
+            }
+            iterations = sorted({i for _, curve in columns.values() for i in curve})
+            cells = [
+                [f"{i:,}", *(number(m, curve.get(i, math.nan)) for m, curve in columns.values())]
+                for i in iterations
+            ]
+            title = f"Over the iterations of learning {self.domains[-1]}: {row.label}"
+            tables.append(Table(title, ["iterations", *columns], cells))
+        return tables
 
     def show(self, console: Console) -> None:
         """Print for a terminal."""
@@ -510,6 +513,25 @@ def _just_after(run: Finished, domain: str) -> str:
 
 def _at_the_end(run: Finished, domain: str) -> str:
     return run.rows[-1]
+
+
+def _curve(runs: Sequence[Finished], domain: str, metric: str) -> list[tuple[int, float]]:
+    """Through the last experience, from what was before it."""
+    found: dict[int, list[float]] = {}
+    for run in runs:
+        if len(run.rows) < 2:
+            continue
+        before: dict[str, Any] = {}
+        for record in run.records:
+            if record["domain"] != domain or metric not in record:
+                continue
+            if record["trained_on"] == run.rows[-2]:
+                before = record
+            elif record["trained_on"] == run.rows[-1]:
+                found.setdefault(record["experience_iteration"], []).append(record[metric])
+        if before:
+            found.setdefault(0, []).append(before[metric])
+    return [(iteration, fmean(found[iteration])) for iteration in sorted(found)]
 
 
 def _share(row: Row, metric: str) -> str:

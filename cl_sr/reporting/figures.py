@@ -142,16 +142,16 @@ def trade_off(rows: Sequence[Any], title: str) -> Figure | None:
 
 def last_experience(rows: Sequence[Any], title: str) -> Figure | None:
     """Every domain's PSNR while the last one is learnt, a line a strategy; as `trade_off`."""
-    known = [row for row in rows if all(len(curve) > 2 for curve in row.curves.values())]
+    known = [row for row in rows if all(len(curve) > 2 for curve in row.curves["psnr"].values())]
     if not known:
         return None
-    domains = list(known[0].curves)
+    domains = list(known[0].curves["psnr"])
     figure = Figure(figsize=(9, 1 + 2.8 * len(domains)), layout="constrained")
     axes = np.atleast_1d(figure.subplots(len(domains), 1, sharex=True))
     for axis, domain in zip(axes, domains, strict=True):
         for k, row in enumerate(known):
             axis.plot(
-                *zip(*row.curves[domain], strict=True),
+                *zip(*row.curves["psnr"][domain], strict=True),
                 **_mark(k),
                 markersize=4,
                 linewidth=1.2,

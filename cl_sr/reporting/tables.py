@@ -75,8 +75,8 @@ class Table:
     @property
     def slug(self) -> str:
         """Its title as a file's name."""
-        short = re.sub(r"\(.*?\)|:.*", "", self.title.lower())
-        return re.sub(r"[^a-z0-9]+", "-", short).strip("-")
+        short = re.sub(r"\(.*?\)", "", self.title.lower())
+        return re.sub(r"[^a-z0-9]+", "-", short).strip("-")[:80]
 
 
 def writable(text: str, console: Console) -> str:

@@ -137,7 +137,7 @@ def test_the_figures_by_hand(write: Write) -> None:
     assert replay.time == pytest.approx(1.2)
     assert replay.kept == 480  # while the last domain was learnt, not after it
     assert replay.parameters == 3
-    assert replay.curves == {
+    assert replay.curves["psnr"] == {
         "celeba": [(0, 23.0), (2, 22.75), (5, 22.75)],
         "animef": [(0, 18.0), (2, 18.75), (5, 18.75)],
     }
@@ -340,6 +340,14 @@ def test_two_keys_and_a_baseline_of_each_value_of_the_other(write: Write) -> Non
     ]
     assert found["replay, lr 0.001"].share["psnr"].value == pytest.approx(0.75)
     assert found["replay, lr 0.0001"].share["psnr"].value == pytest.approx(1.0)
+
+
+def test_a_table_over_the_iterations(write: Write) -> None:
+    comparison = Comparison(find_runs([write("a", "finetune", FINETUNE)]).runs)
+    table = comparison.tables()[-1]
+    assert table.title == "Over the iterations of learning animef: finetune"
+    assert table.head == ["iterations", "celeba PSNR (dB)", "animef PSNR (dB)"]
+    assert table.rows == [["0", "23.00", "18.00"], ["2", "20.50", "19.00"], ["5", "20.50", "19.00"]]
 
 
 def other_images(run: Path) -> Path:
