@@ -26,13 +26,17 @@ def command(run: Path) -> None:
     present(RunFolder.open(run), Console(markup=False, highlight=False))
 
 
-def present(folder: RunFolder, console: Console) -> None:
-    """Show a run's report, then write it: a full disk does not hide the figures."""
+def present(folder: RunFolder, console: Console) -> list[str]:
+    """Show a run's report, then write it: a full disk does not hide the figures.
+
+    Returns:
+        the names of the files.
+    """
     from cl_sr.reporting import build_report, publish_run
 
     report = build_report(folder)
     report.show(console)
     try:
-        publish_run(folder, report)
+        return publish_run(folder, report)
     except OSError as error:
         raise InputError(f"the report is shown but not written: {error}") from error

@@ -214,13 +214,12 @@ def _run(
         raise
     if folder is None:  # stopped before there was anything
         raise SystemExit(128 + (signum or 0))
-    present(folder, results)
+    made = present(folder, results)
     if signum is not None:
         messages.print(f"Stopped. Go on with it: cl-sr run --resume {folder.path}")
         raise SystemExit(128 + signum)
-    names = ("report.md", "curves.png", "samples.png", "checkpoints")
-    made = ", ".join(name for name in names if (folder.path / name).exists())
-    results.print(f"Everything is in {folder.path}: {made}", soft_wrap=True)
+    names = ", ".join([*made, "checkpoints"])
+    results.print(f"Everything is in {folder.path}: {names}", soft_wrap=True)
 
 
 def _describe(plan: Any, name: str, messages: Any) -> None:

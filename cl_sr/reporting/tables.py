@@ -32,13 +32,16 @@ class Table:
     rows: list[list[str]]
 
     def show(self, console: Console) -> None:
-        """Print for a terminal, whatever letters it has."""
+        """Print for a terminal, whatever letters it has; without intervals where it is narrow."""
+        widths = [max(map(len, column)) for column in zip(self.head, *self.rows, strict=True)]
+        narrow = sum(widths) + 3 * len(widths) + 1 > console.width
         table = RichTable(title=writable(self.title, console), title_justify="left")
         for number, name in enumerate(self.head):
             justify: Literal["left", "right"] = "left" if number == 0 else "right"
             table.add_column(writable(name, console), justify=justify, overflow="fold")
         for row in self.rows:
-            table.add_row(*(writable(cell, console) for cell in row))
+            cells = [re.sub(r" ± [\d.]+", "", cell) for cell in row] if narrow else row
+            table.add_row(*(writable(cell, console) for cell in cells))
         console.print(table)
 
     def markdown(self) -> str:
