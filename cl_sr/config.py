@@ -387,7 +387,8 @@ def check_key(key: str) -> None:
     Raises:
         InputError: with the nearest one.
     """
-    if key not in dict(keys()) and not key.startswith(("data.folders.", "data.shares.")):
+    of_domain = re.fullmatch(rf"data\.(folders|shares)\.{DOMAIN_NAME}", key)
+    if key not in dict(keys()) and not of_domain:
         raise InputError(f"unknown key {key!r}: {_nearest_key(key)}")
 
 

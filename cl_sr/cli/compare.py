@@ -46,6 +46,11 @@ def compare_and_show(
     paths: Sequence[Path], by: Sequence[str], out: Path | None, messages: Console
 ) -> None:
     """Compare the runs in `paths`, show it, and write it to `out`."""
+    import shlex
+
+    command = shlex.join(
+        ["cl-sr", "compare", *map(str, paths), *(f"--by={key}" for key in by), "--out", str(out)]
+    )
     from rich.console import Console
 
     from cl_sr.config import check_key
@@ -55,6 +60,8 @@ def compare_and_show(
 
     for key in by:
         check_key(key)
+    if out is not None and (out / "status.json").exists():
+        raise InputError(f"{out} is a run, with a report of its own: choose another --out")
     found = find_runs(paths)
     for why in found.left_out:
         messages.print(f"left out: {why}")
@@ -68,7 +75,7 @@ def compare_and_show(
     if out is None:
         return
     try:
-        made = publish_comparisons(comparisons, found, out)
+        made = publish_comparisons(comparisons, found, found.command or command, out)
     except OSError as error:
         raise InputError(f"cannot write to {out}: {error}; choose another --out") from error
     messages.print(f"Everything is in {out}: {', '.join(made)}")

@@ -18,10 +18,18 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 def command(run: Path) -> None:
-    """Show the forgetting report of the folder RUN, and write its report.md and figures anew."""
+    """Show the report of a run or a sweep again, and write its page, tables and figures anew."""
     from rich.console import Console
 
+    from cl_sr.cli.compare import compare_and_show
+    from cl_sr.sweeps.folder import is_sweep
     from cl_sr.training.run_folder import RunFolder
+
+    if is_sweep(run):
+        compare_and_show([run], (), run, Console(stderr=True, markup=False, soft_wrap=True))
+        return
+    if run.is_dir() and not (run / "status.json").is_file() and any(run.glob("*/status.json")):
+        raise InputError(f"{run} is a folder of runs: cl-sr compare {run} --out DIR")
 
     present(RunFolder.open(run), Console(markup=False, highlight=False))
 

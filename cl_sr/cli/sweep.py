@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ import click
 
 from cl_sr.cli.compare import compare_and_show
 from cl_sr.errors import InputError
+from cl_sr.files import check_writable
 
 if TYPE_CHECKING:
     from cl_sr.sweeps.runner import Job
@@ -78,6 +81,8 @@ def command(
         from cl_sr.training.run import find_folders
 
         check_folder(sweep, out)
+        if sources:
+            check_writable(sources)
         for member in sweep.members:
             find_folders(member.config, find_stream(member.config.stream))
         todo = jobs_of(sweep.members, out, sources)
@@ -90,7 +95,7 @@ def command(
             after = f", after {job.needs.name}" if job.needs else ""
             click.echo(f"{job.name}: {job.state.value}{after}")
         return
-    with taken(sweep, out):
+    with taken(sweep, out, shlex.join(["cl-sr", *sys.argv[1:]])):
         signum = _run(todo, out, jobs or max(1, gpu_count()), messages)
     failed = [job for job in todo if job.state is State.FAILED]
     for job in failed:

@@ -29,14 +29,25 @@ class Figure:
     high: float = math.nan
 
     def text(self, digits: int, sign: bool = False, unit: str = "") -> str:
-        """`+0.19 ± 0.02`: half of the interval's width after the value."""
+        """`+0.19 ± 0.02`: half of the interval's width after the value.
+
+        Where one side is half as wide again as the other: `183 [111, 861]`.
+        """
         if math.isnan(self.value):
             return "-"
         plus = "+" if sign else ""
-        shown = f"{self.value:{plus}.{digits}f}"
-        if not math.isnan(self.low):
-            shown += f" ± {(self.high - self.low) / 2:.{digits}f}"
-        return shown + unit
+
+        def shown(value: float) -> str:
+            return f"{round(value, digits) + 0.0:{plus}.{digits}f}"  # no -0.00
+
+        below, above = self.value - self.low, self.high - self.value
+        if math.isnan(self.low):
+            interval = ""
+        elif max(below, above) > 1.5 * min(below, above) + 10**-digits:
+            interval = f" [{shown(self.low)}, {shown(self.high)}]"
+        else:
+            interval = f" ± {(self.high - self.low) / 2:.{digits}f}"
+        return shown(self.value) + interval + unit
 
     def percent(self) -> str:
         return Figure(100 * self.value, 100 * self.low, 100 * self.high).text(0, unit=" %")
@@ -44,7 +55,7 @@ class Figure:
 
 def mean(images: Images, sign: int = 1) -> Figure:
     """The mean of the domains' means; with `sign` -1 of a metric of which less is better."""
-    return _figure(sign * _mean(images), sign * _resampled(images))
+    return _figure(sign * _mean(images), sign * _resampled(images), _fewest(images))
 
 
 def ratio(images: Images, whole: Images, sign: int = 1) -> Figure:
@@ -52,7 +63,9 @@ def ratio(images: Images, whole: Images, sign: int = 1) -> Figure:
     wholes = sign * _resampled(whole)
     if np.percentile(wholes, 2.5) <= 0:
         return Figure(math.nan)
-    return _figure(_mean(images) / _mean(whole), sign * _resampled(images) / wholes)
+    return _figure(
+        _mean(images) / _mean(whole), sign * _resampled(images) / wholes, _fewest(images)
+    )
 
 
 def _mean(images: Images) -> float:
@@ -73,8 +86,12 @@ def _draws(number: int, count: int) -> np.ndarray:
     return np.random.default_rng([number, count]).integers(0, count, (RESAMPLINGS, count))
 
 
-def _figure(value: float, resampled: Array) -> Figure:
-    if math.isnan(value):
-        return Figure(math.nan)
+def _fewest(images: Images) -> int:
+    return min(len(values) for values in images.values())
+
+
+def _figure(value: float, resampled: Array, images: int) -> Figure:
+    if math.isnan(value) or images < 2:  # one image tells nothing of others
+        return Figure(value)
     low, high = np.percentile(resampled, [2.5, 97.5])
     return Figure(value, float(low), float(high))

@@ -12,12 +12,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from cl_sr.config import keys
 from cl_sr.errors import InputError
 from cl_sr.evaluation.bootstrap import RESAMPLINGS, Array, Figure, mean, ratio
 from cl_sr.evaluation.matrix import BICUBIC, INIT
@@ -25,12 +26,15 @@ from cl_sr.reporting.finished import Finished, Found
 from cl_sr.reporting.tables import Table, digits, metric_name, number, writable
 
 BASELINE = {"strategy": "finetune"}
-# What two runs must have in common for their figures to compare, where it is not what is varied.
-SAME = ("stream", "data.size", "data.scale", "data.kernel", "data.split", "data.copies",
-        "data.shares", "eval.split", "eval.images", "eval.sampler", "eval.steps", "eval.eta",
-        "eval.seed", "eval.protocol", "eval.metrics", "eval.batch_size", "model",
-        "diffusion.prediction", "diffusion.target", "diffusion.steps", "diffusion.loss",
-        "train.batch_size", "train.lr", "train.ema")  # fmt: skip
+# In what runs may differ and their figures still compare. Of the iterations, those of the later
+# domains must be the same, and those of the first where they are not 0 (with --init).
+FREE = {"seed", "strategy", "device", "init", "data.root", "data.folders", "data.memory_gb",
+        "train.workers", "train.iterations", "eval.every", "eval.samples", "checkpoint.every",
+        "checkpoint.minutes", "checkpoint.keep"}  # fmt: skip
+SCHEDULE = {"diffusion.schedule", "diffusion.start", "diffusion.end"}  # or that of the weights
+# What changes the images that a run has.
+OTHER_IMAGES = {"data.split", "data.split_seed", "data.shares", "data.copies", "data.root",
+                "data.folders", "data.size", "data.standin_images", "eval.split"}  # fmt: skip
 
 # What a row tells of each metric.
 FIGURES = ("source", "target", "over", "forgetting", "gain", "share", "against")
@@ -101,10 +105,11 @@ class Comparison:
     ) -> None:
         self.runs = runs
         self.first = runs[0]
-        self.by = [key for key in by if key not in ("seed", "stream")]
+        self.by = [key for key in by if key not in ("seed", "stream")] or ["strategy"]
         _check_alike(runs, by)
         self.domains = self.first.domains
         wanted = {key: _text(value) for key, value in (baseline or BASELINE).items()}
+        wanted = {key: value for key, value in wanted.items() if key in self.by}
         groups: dict[Place, dict[int, Finished]] = {}
         for run in runs:
             group = groups.setdefault(self._place(run), {})
@@ -115,6 +120,8 @@ class Comparison:
                 )
             group[run.seed] = run
         self._groups = groups
+        if not wanted:  # the first one
+            wanted = dict(zip(self.by, next(iter(groups)), strict=True))
         self._baseline = {
             place: tuple(wanted.get(key, value) for key, value in zip(self.by, place, strict=True))
             for place in groups
@@ -133,17 +140,26 @@ class Comparison:
             if key == "strategy" and (differs or len(self.by) == 1):
                 parts.append(value)
             elif differs:
-                parts.append(f"{key.rsplit('.', 1)[-1]} {value}")
+                parts.append(f"{self._short(key)} {value}")
         return ", ".join(parts) or ", ".join(place)
 
-    def _paired(self, place: Place) -> list[Finished] | None:
-        """The baseline's runs of the same seeds and images; None where some are missing."""
-        group, theirs = self._groups[place], self._groups.get(self._baseline[place], {})
-        if not all(seed in theirs for seed in group):
-            return None
-        paired = [theirs[seed] for seed in sorted(group)]
-        same = all(theirs[seed].manifest == run.manifest for seed, run in group.items())
-        return paired if same else None
+    def _short(self, key: str) -> str:
+        """The last part of a key, where it is enough to tell it from the others."""
+        last = key.rsplit(".", 1)[-1]
+        alike = [other for other in self.by if other.rsplit(".", 1)[-1] == last]
+        return key if len(alike) > 1 else last
+
+    def _paired(self, place: Place) -> dict[int, tuple[Finished, Finished]]:
+        """By seed, a row's run and the baseline's, where both are there, of the same images."""
+        theirs = self._groups.get(self._baseline[place], {})
+        last = self.domains[-1]
+        return {
+            seed: (run, theirs[seed])
+            for seed, run in sorted(self._groups[place].items())
+            if seed in theirs
+            and theirs[seed].images[BICUBIC, last] == run.images[BICUBIC, last]
+            and theirs[seed].tested == run.tested
+        }
 
     @property
     def has_baseline(self) -> bool:
@@ -151,17 +167,16 @@ class Comparison:
 
     @property
     def metrics(self) -> list[str]:
-        return list(self.first.metrics)
+        """Those that all runs have."""
+        return [m for m in self.first.metrics if all(m in run.metrics for run in self.runs)]
 
     @property
     def apart(self) -> list[str]:
         """Runs that did not begin the second domain from the weights that the baseline had then."""
         first = self.domains[0]
         found = []
-        for place, group in self._groups.items():
-            paired = self._paired(place)
-            for seed, base in zip(sorted(group), paired or [], strict=False):
-                run = group[seed]
+        for place in self._groups:
+            for run, base in self._paired(place).values():
                 if run.by_domain and run.images[first, first] != base.images[first, first]:
                     found.append(str(run.path))
         return found
@@ -170,10 +185,12 @@ class Comparison:
         """All figures of the runs of one row."""
         group = self._groups[place]
         runs = [group[seed] for seed in sorted(group)]
-        paired = self._paired(place)
+        pairs = list(self._paired(place).values())
+        mine, paired = [run for run, _ in pairs], [base for _, base in pairs]
         # How well a domain was known just after it was learnt: where a strategy learns all at
         # once, or only some, that is told by the baseline.
-        references = runs if all(run.by_domain for run in runs) else (paired or [])
+        one_by_one = all(run.by_domain for run in runs)
+        references = runs if one_by_one else paired if len(paired) == len(runs) else []
         known = bool(references) and all(run.by_domain for run in references)
         known = known and len(self.domains) > 1
         past, last = self.domains[:-1], self.domains[-1:]
@@ -194,19 +211,21 @@ class Comparison:
                 found["forgetting"] = mean({d: learnt[d] - final[d] for d in past}, sign)
                 found["gain"] = mean(gained, sign)
                 if paired and all(run.by_domain for run in paired):
-                    found["share"] = ratio(gained, self._gains(paired, paired, metric), sign)
+                    ours = self._gains(mine, mine if one_by_one else paired, metric)
+                    found["share"] = ratio(ours, self._gains(paired, paired, metric), sign)
             if paired and past:
-                plain = self._final(paired, metric)
-                found["against"] = mean({d: final[d] - plain[d] for d in past}, sign)
+                ours, plain = self._final(mine, metric), self._final(paired, metric)
+                found["against"] = mean({d: ours[d] - plain[d] for d in past}, sign)
             for key in FIGURES:
                 figures[key][metric] = found.get(key, Figure(math.nan))
         costs = [_costs(run) for run in runs]
+        times = [[_costs(run) for run in some] for some in (mine, paired)]
         return Row(
             self._label(place),
             self._baseline[place] == place,
             tuple(sorted(group)),
             **figures,
-            time=_times(costs, [_costs(run) for run in paired or []]),
+            time=_times(*times),
             parameters=fmean(cost["extra_parameters"] for cost in costs),
             kept=fmean(cost["kept_bytes"] for cost in costs),
             windows=self._windows(runs, references) if known else {},
@@ -248,8 +267,11 @@ class Comparison:
 
     @property
     def mixed(self) -> bool:
-        """Whether rows were measured on different images."""
-        return len({run.manifest for run in self.runs}) > 1
+        """Whether rows were measured on different images, or in different ways."""
+        places = [(BICUBIC, domain) for domain in self.domains]
+        theirs = [[run.images[place] for place in places] for run in self.runs]
+        other = any(run.tested != self.first.tested for run in self.runs)
+        return other or any(values != theirs[0] for values in theirs)
 
     @property
     def first_runs(self) -> dict[str, Finished]:
@@ -266,6 +288,8 @@ class Comparison:
             return f"{best.label} is best on {self.domains[-1]}, with {value} dB."
         told = [row for row in known if row.baseline][:1]
         rest = [row for row in known if not row.baseline]
+        # Those that learnt nothing forget nothing.
+        rest = [row for row in rest if row.share["psnr"].value >= 0.9] or rest
         told += sorted(rest, key=lambda row: row.forgetting["psnr"].value)[:1]
         return " ".join(
             f"{row.label} forgets {row.forgetting['psnr'].text(2)} dB and gains "
@@ -277,9 +301,9 @@ class Comparison:
     def title(self) -> str:
         sources = {data["source"] for data in self.first.data.values()}
         standin = ", stand-ins" if "stand-in" in sources else ""
-        what = " and ".join(key.rsplit(".", 1)[-1] for key in self.by)
+        what = " and ".join(map(self._short, self.by))
         about = "forgetting" if len(self.domains) > 1 else "results"
-        return f"{self.first.config['stream']}{standin}: {about} by {what or 'run'}"
+        return f"{self.first.config['stream']}{standin}: {about} by {what}"
 
     @property
     def protocol(self) -> str:
@@ -306,8 +330,16 @@ class Comparison:
             f"from {told('eval.seed')}; {told('eval.split')} images: {counts}. ±: half of the 95 % "
             f"confidence interval (bootstrap over images, {RESAMPLINGS} resamplings, paired with "
             f"{plain}; it does not tell how seeds differ). "
+            + ("Rows are of different seeds: only their shares are paired. " * self.uneven)
             + (meaning if len(self.domains) > 1 else "")
         ).strip()
+
+    @property
+    def bicubic(self) -> dict[str, float]:
+        """Its PSNR on each domain; none where rows were measured on different images."""
+        if self.mixed:
+            return {}
+        return {d: fmean(self.first.images[BICUBIC, d]["psnr"]) for d in self.domains}
 
     @property
     def baseline_name(self) -> str:
@@ -322,32 +354,42 @@ class Comparison:
 
     @property
     def _told_by(self) -> str:
-        return ", ".join(key.rsplit(".", 1)[-1] for key in self.by) or "run"
+        return ", ".join(map(self._short, self.by))
 
     def _quality(self, metric: str) -> Table:
         past, last = self.domains[:-1], self.domains[-1]
         places = digits(metric)
         columns: dict[str, Callable[[Row], str]] = {
-            "seeds": lambda row: str(len(row.seeds)),
+            "seeds": lambda row: self._seeds(row),
             "+".join(past): lambda row: row.source[metric].text(places),
             last: lambda row: row.target[metric].text(places),
             "vs bicubic": lambda row: row.over[metric].text(places, sign=True),
             "forgetting": lambda row: row.forgetting[metric].text(places, sign=True),
+            "gain": lambda row: row.gain[metric].text(places, sign=True),
             "share of gain": lambda row: _share(row, metric),
         }
         if not past:
-            for name in ("", "forgetting", "share of gain"):
+            for name in ("", "forgetting", "gain", "share of gain"):
                 del columns[name]
         if past and not self.mixed:  # else it stands in a row of its own
             del columns["vs bicubic"]
         rows = [[row.label, *(cell(row) for cell in columns.values())] for row in self.rows]
         if not self.mixed:
-            values = {d: fmean(self.first.images[BICUBIC, d][metric]) for d in self.domains}
-            known = {last: number(metric, values[last])}
+            values = {d: self.first.values(BICUBIC, d, metric) for d in self.domains}
+            known = {last: mean({last: values[last]}).text(places)}
             if past:
-                known["+".join(past)] = number(metric, fmean(values[d] for d in past))
+                known["+".join(past)] = mean({d: values[d] for d in past}).text(places)
             rows.append(["bicubic upsampling", *(known.get(name, "-") for name in columns)])
         return Table(metric_name(metric), [self._told_by, *columns], rows)
+
+    @property
+    def uneven(self) -> bool:
+        """Whether rows are means of different seeds, and so of different trainings."""
+        return len({row.seeds for row in self.rows}) > 1
+
+    def _seeds(self, row: Row) -> str:
+        """How many; which, where rows differ in them."""
+        return " ".join(map(str, row.seeds)) if self.uneven else str(len(row.seeds))
 
     def _costs(self) -> Table:
         head = [self._told_by, "time", "extra parameters", "kept from the past"]
@@ -402,9 +444,9 @@ class Comparison:
         console.print(Text(writable(self.protocol, console), style="dim"))
 
     def markdown(self, pictures: Sequence[str] = ()) -> str:
-        parts = [f"# {self.title}", *(table.markdown() for table in self.tables()), self.protocol]
+        parts = [f"## {self.title}", *(table.markdown() for table in self.tables()), self.protocol]
         parts += [f"![{name}]({name}.png)" for name in pictures]
-        return "\n\n".join(parts) + "\n"
+        return "\n\n".join(parts)
 
     def csv(self) -> str:
         """Every figure: `row,seeds,figure,metric,value,low,high`."""
@@ -435,37 +477,45 @@ def compare(found: Found, by: Sequence[str] = ()) -> list[Comparison]:
     Raises:
         InputError: the runs do not compare.
     """
-    keys = [*dict.fromkeys([*(found.keys or ("strategy",)), *by])]
+    told = [*dict.fromkeys([*(found.keys or ("strategy",)), *by])]
     streams = list(dict.fromkeys(str(run.config["stream"]) for run in found.runs))
-    if "stream" not in keys and len(streams) > 1:
-        return [Comparison(found.runs, keys, found.baseline)]  # which refuses them
-    return [
-        Comparison(
-            [run for run in found.runs if run.config["stream"] == stream], keys, found.baseline
-        )
-        for stream in streams
-    ]
+    if "stream" not in told and len(streams) > 1:
+        return [Comparison(found.runs, told, found.baseline)]  # which refuses them
+    comparisons = []
+    for stream in streams:
+        runs = [run for run in found.runs if run.config["stream"] == stream]
+        # What another stream alone varies tells nothing here.
+        differ = [k for k in told if len({_text(run.value(k)) for run in runs}) > 1]
+        comparisons.append(Comparison(runs, differ, found.baseline))
+    return comparisons
 
 
 def _check_alike(runs: Sequence[Finished], by: Sequence[str]) -> None:
     first = runs[0]
+
+    def refuse(run: Finished, why: str) -> NoReturn:
+        raise InputError(f"{first.path} and {run.path} do not compare: {why}")
+
+    free = FREE | set(by)
     for run in runs[1:]:
-        for key in SAME:
-            if any(varied == key or varied.startswith(f"{key}.") for varied in by):
-                continue
-            ours, theirs = (r.setting(key) for r in (first, run))
-            if ours != theirs:
-                raise InputError(
-                    f"{first.path} and {run.path} do not compare: {key} is {ours} and {theirs}; "
-                    f"name what is varied with --by {key}, or leave one out"
-                )
-        if first.later_iterations != run.later_iterations and "train.iterations" not in by:
-            raise InputError(
-                f"{first.path} and {run.path} do not compare: train.iterations after the first "
-                f"domain are {first.later_iterations} and {run.later_iterations}"
-            )
-        if first.manifest != run.manifest and not any(key.startswith("data.") for key in by):
-            raise InputError(f"{first.path} and {run.path} do not compare: other images")
+        # The weights of --init bring their own, which the configuration does not tell.
+        schedules = {r.setting("diffusion.schedule") for r in (first, run)}
+        skip = free | (SCHEDULE if "init" in schedules else set())
+        for key, _ in keys():
+            ours, theirs = first.setting(key), run.setting(key)
+            if key not in skip and ours != theirs:
+                refuse(run, f"{key} is {ours} and {theirs}; --by {key} makes rows of it")
+        if "train.iterations" not in by:
+            if first.later_iterations != run.later_iterations:
+                given = f"{first.later_iterations} and {run.later_iterations}"
+                refuse(run, f"train.iterations after the first domain are {given}")
+            ours, theirs = first.first_iterations, run.first_iterations
+            if ours and theirs and ours != theirs:
+                refuse(run, f"train.iterations of the first domain are {ours} and {theirs}")
+        if first.manifest != run.manifest and not OTHER_IMAGES & set(by):
+            domains = [d for d in first.tested if first.tested[d] != run.tested.get(d)]
+            refuse(run, f"other images of {' and '.join(domains)}" if domains else "other images "
+                   "to train on (see their manifest.csv)")  # fmt: skip
 
 
 def _text(value: Any) -> str:
@@ -490,7 +540,8 @@ def _costs(run: Finished) -> dict[str, Any]:
 
 def _times(costs: Sequence[Mapping[str, Any]], baseline: Sequence[Mapping[str, Any]]) -> float:
     """How many times as long; NaN where one counted its CPU's time and another the wall's."""
-    if len({cost["cpu"] for cost in (*costs, *baseline) if cost["seconds"]}) > 1 or not baseline:
+    clocks = {cost["cpu"] for cost in (*costs, *baseline) if cost["seconds"]}
+    if len(clocks) > 1 or not baseline:
         return math.nan
     theirs = fmean(cost["seconds"] for cost in baseline)
     return fmean(cost["seconds"] for cost in costs) / theirs if theirs else math.nan
@@ -519,13 +570,12 @@ def _curve(runs: Sequence[Finished], domain: str, metric: str) -> list[tuple[int
     """Through the last experience, from what was before it."""
     found: dict[int, list[float]] = {}
     for run in runs:
-        if len(run.rows) < 2:
-            continue
+        former = [INIT, *run.rows][-2]
         before: dict[str, Any] = {}
         for record in run.records:
             if record["domain"] != domain or metric not in record:
                 continue
-            if record["trained_on"] == run.rows[-2]:
+            if record["trained_on"] == former:
                 before = record
             elif record["trained_on"] == run.rows[-1]:
                 found.setdefault(record["experience_iteration"], []).append(record[metric])

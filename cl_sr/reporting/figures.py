@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -22,8 +23,9 @@ from cl_sr.files import whole_file
 from cl_sr.reporting.samples import Strips
 from cl_sr.reporting.tables import metric_title
 
-# Okabe and Ito: told apart with every common colour vision.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# After Okabe and Ito: told apart with every common colour vision; yellow and sky darker than
+# theirs, so that every line has a contrast of 3 to 1 with white and with black.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#BF6A98", "#A87400", "#3A8FC2")
 INK = "#010203"  # stands for the page's colour of text
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
@@ -65,8 +67,16 @@ def curves(
             )
         axis.set_ylabel(metric_title(matrix))
         _plain(axis)
-    axes[0].legend(frameon=False, title="dotted: bicubic", title_fontsize=8, fontsize=9)
     axes[-1].set_xlabel("training iterations")
+    figure.legend(
+        *axes[0].get_legend_handles_labels(),
+        loc="outside lower left",
+        ncols=3,
+        frameon=False,
+        fontsize=9,
+        title="dotted: bicubic upsampling",
+        title_fontsize=8,
+    )
     figure.suptitle(title, fontsize=10, wrap=True)
     return figure
 
@@ -114,12 +124,12 @@ def trade_off(rows: Sequence[Any], title: str) -> Figure | None:
     Returns:
         None where no row has both figures.
     """
-    known = [row for row in rows if row.share["psnr"].value == row.share["psnr"].value]
+    known = [(k, row) for k, row in enumerate(rows) if not math.isnan(row.share["psnr"].value)]
     if not known:
         return None
     figure = Figure(figsize=(8, 5), layout="constrained")
     axis = figure.subplots()
-    for k, row in enumerate(known):
+    for k, row in known:
         share, lost = row.share["psnr"], row.forgetting["psnr"]
         x, y = 100 * share.value, lost.value
         axis.errorbar(
@@ -140,16 +150,23 @@ def trade_off(rows: Sequence[Any], title: str) -> Figure | None:
     return _with_legend(figure, title)
 
 
-def last_experience(rows: Sequence[Any], title: str) -> Figure | None:
-    """Every domain's PSNR while the last one is learnt, a line a strategy; as `trade_off`."""
-    known = [row for row in rows if all(len(curve) > 2 for curve in row.curves["psnr"].values())]
+def last_experience(rows: Sequence[Any], bicubic: Mapping[str, float], title: str) -> Figure | None:
+    """Every domain's PSNR while the last one is learnt, a line a row; as `trade_off`.
+
+    Rows that were not evaluated in between are left out; dotted: bicubic upsampling.
+    """
+    known = [
+        (k, row)
+        for k, row in enumerate(rows)
+        if all(len(curve) > 2 for curve in row.curves["psnr"].values())
+    ]
     if not known:
         return None
-    domains = list(known[0].curves["psnr"])
+    domains = list(known[0][1].curves["psnr"])
     figure = Figure(figsize=(9, 1 + 2.8 * len(domains)), layout="constrained")
     axes = np.atleast_1d(figure.subplots(len(domains), 1, sharex=True))
     for axis, domain in zip(axes, domains, strict=True):
-        for k, row in enumerate(known):
+        for k, row in known:
             axis.plot(
                 *zip(*row.curves["psnr"][domain], strict=True),
                 **_mark(k),
@@ -157,6 +174,8 @@ def last_experience(rows: Sequence[Any], title: str) -> Figure | None:
                 linewidth=1.2,
                 label=row.label if axis is axes[0] else None,
             )
+        if domain in bicubic:
+            axis.axhline(bicubic[domain], color="0.5", linestyle=":", linewidth=1.2)
         axis.set_ylabel(f"{domain}, PSNR (dB)")
         _plain(axis)
     axes[-1].set_xlabel(f"iterations of learning {domains[-1]}")
@@ -165,13 +184,13 @@ def last_experience(rows: Sequence[Any], title: str) -> Figure | None:
 
 def by_window(rows: Sequence[Any], title: str) -> Figure | None:
     """How much larger the source's denoising error got, by time-step window; as `trade_off`."""
-    known = [row for row in rows if row.windows]
+    known = [(k, row) for k, row in enumerate(rows) if row.windows]
     if not known:
         return None
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axis = figure.subplots()
-    windows = sorted(known[0].windows)
-    for k, row in enumerate(known):
+    windows = sorted(known[0][1].windows)
+    for k, row in known:
         axis.plot(
             range(len(windows)),
             [row.windows[window] for window in windows],
@@ -189,8 +208,8 @@ def by_window(rows: Sequence[Any], title: str) -> Figure | None:
 
 
 def _mark(k: int) -> dict[str, Any]:
-    """The look of the k-th strategy: as many as there are colours and markers differ."""
-    marker = MARKERS[(k // len(COLOURS)) % len(MARKERS)]
+    """The look of the k-th row: 36 differ, the first six in both colour and marker."""
+    marker = MARKERS[(k + k // len(COLOURS)) % len(MARKERS)]
     return {"color": COLOURS[k % len(COLOURS)], "marker": marker}
 
 
@@ -200,7 +219,7 @@ def _plain(axis: Any) -> None:
 
 
 def _with_legend(figure: Figure, title: str) -> Figure:
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10, wrap=True)
     return figure
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,7 +16,7 @@ import numpy as np
 from cl_sr.config import budgets, read_yaml, resolve
 from cl_sr.errors import InputError
 from cl_sr.evaluation.bootstrap import Array
-from cl_sr.evaluation.matrix import BICUBIC
+from cl_sr.evaluation.matrix import BICUBIC, INIT
 from cl_sr.evaluation.windows import errors_from_csv
 from cl_sr.sweeps.folder import is_sweep, read_description
 from cl_sr.training.run_folder import RunFolder
@@ -29,6 +32,7 @@ class Finished:
         data: of each domain: source, number of images.
         environment: as in `env.json`.
         manifest: the hash of the list of its images.
+        tested: by domain, a hash of the images that were tested on, in order.
         metrics: by name, whether higher is better.
         images: by row and domain, then by metric, a value an image.
         records: of every evaluation, as in `metrics.jsonl`.
@@ -42,6 +46,7 @@ class Finished:
     data: dict[str, Any]
     environment: dict[str, Any]
     manifest: str
+    tested: dict[str, str]
     metrics: dict[str, bool]
     images: Mapping[tuple[str, str], Mapping[str, list[float]]]
     records: list[dict[str, Any]]
@@ -64,13 +69,14 @@ class Finished:
     @cached_property
     def rows(self) -> list[str]:
         """What was learnt, in order; `init` where nothing was."""
-        rows = dict.fromkeys(after for after, _ in self.images if after != BICUBIC)
-        return list(rows)
+        rows = [*dict.fromkeys(after for after, _ in self.images if after != BICUBIC)]
+        return [row for row in rows if row != INIT] or rows
 
     @property
     def by_domain(self) -> bool:
         """Whether it learnt one domain after the other, and all of them."""
-        return self.rows == self.domains
+        knew = bool(self.first_iterations or self.config["init"])
+        return self.rows == self.domains and knew
 
     def check(self) -> None:
         """Refuse tables with holes.
@@ -94,9 +100,7 @@ class Finished:
 
     def value(self, key: str) -> Any:
         """Of a configuration key: what the grid has set, or the configuration says."""
-        if key in self.varied and key != "strategy":  # the configuration has its options spelt out
-            return self.varied[key]
-        return self.setting(key)
+        return self.varied[key] if key in self.varied else self.setting(key)
 
     def setting(self, key: str) -> Any:
         """What the configuration says."""
@@ -104,6 +108,11 @@ class Finished:
         for part in key.split("."):
             found = found.get(part) if isinstance(found, Mapping) else None
         return found
+
+    @property
+    def first_iterations(self) -> int:
+        """Of the first domain."""
+        return budgets(self.config["train"]["iterations"], len(self.domains))[0]
 
     def values(self, after: str, domain: str, metric: str) -> Array:
         return np.asarray(self.images[after, domain][metric])
@@ -115,12 +124,18 @@ def read_finished(path: Path) -> Finished:
     Raises:
         InputError: it is no run, is not finished, evaluated nothing, or is damaged.
     """
+    if not path.exists():
+        raise InputError(f"{path} has not been run")
     folder = RunFolder.open(path)
     if not folder.finished:
         raise InputError(f"{path} is not finished")
     if not folder.has("images.csv"):
-        raise InputError(f"{path} has no images.csv: it evaluated nothing, or is of an old version")
-    if missing := [n for n in ("costs.json", "windows.csv", "env.json") if not folder.has(n)]:
+        raise InputError(
+            f"{path} has no images.csv: was eval.images 0, or is it of an old version?"
+        )
+    if missing := [
+        n for n in ("costs.json", "windows.csv", "env.json", "manifest.csv") if not folder.has(n)
+    ]:
         raise InputError(f"{path} has no {' and no '.join(missing)}: repeat it with `cl-sr run`")
     try:
         environment = folder.read_json("env.json")
@@ -135,6 +150,7 @@ def read_finished(path: Path) -> Finished:
             environment["data"],
             environment,
             environment["manifest_sha256"],
+            _tested(folder.read_text("manifest.csv")),
             environment["metrics"],
             folder.images(),
             list(folder.metrics()),
@@ -149,6 +165,16 @@ def read_finished(path: Path) -> Finished:
         ) from error
 
 
+def _tested(manifest: str) -> dict[str, str]:
+    """By domain, a hash of what a manifest lists beside the training images."""
+    found: dict[str, Any] = {}
+    for line in csv.DictReader(io.StringIO(manifest)):
+        if line["side"] != "train":
+            digest = found.setdefault(line["domain"], hashlib.sha256())
+            digest.update(line["sha256"].encode())
+    return {domain: digest.hexdigest() for domain, digest in found.items()}
+
+
 @dataclass(frozen=True)
 class Found:
     """Runs to compare.
@@ -158,7 +184,7 @@ class Found:
         left_out: why others are not among them.
         keys: what the sweep that they are of has varied; empty where they are of none.
         baseline: by key, the values of its baseline.
-        title: of the sweep.
+        title, command: of the sweep.
     """
 
     runs: list[Finished]
@@ -166,6 +192,7 @@ class Found:
     keys: tuple[str, ...] = ()
     baseline: Mapping[str, Any] = field(default_factory=dict)
     title: str = ""
+    command: str = ""
 
 
 def find_runs(paths: Sequence[Path]) -> Found:
@@ -198,4 +225,5 @@ def find_runs(paths: Sequence[Path]) -> Found:
     if len(sweeps) != 1 or len(paths) != 1:
         return Found(runs, left_out)
     (sweep,) = sweeps
-    return Found(runs, left_out, tuple(sweep["keys"]), sweep["baseline"], sweep["title"])
+    told = (str(sweep.get(key, "")) for key in ("title", "command"))
+    return Found(runs, left_out, tuple(sweep["keys"]), sweep["baseline"], *told)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from matplotlib.figure import Figure
 
 from cl_sr.evaluation.matrix import INIT
-from cl_sr.files import write_text
+from cl_sr.files import whole_folder, write_text
 from cl_sr.reporting import figures
 from cl_sr.reporting.comparison import Comparison
 from cl_sr.reporting.finished import Finished, Found
 from cl_sr.reporting.page import Chart, Grid, Page, Section, Tiles
-from cl_sr.reporting.report import REPEAT, Report
+from cl_sr.reporting.report import Report
 from cl_sr.reporting.samples import (
     ERROR_FULL,
     HIGH,
@@ -27,6 +29,9 @@ from cl_sr.reporting.samples import (
 from cl_sr.reporting.tables import Table
 from cl_sr.training.run_folder import RunFolder
 
+MOST_COLUMNS = 8  # of images over the iterations
+MOST_MAPS = 6  # rows of a comparison that have error maps
+MANIFEST = "manifest.csv of a run lists every image with its hash and side."
 MAPS = (
     f"Error maps: mean absolute error of the three colours, from 0 (dark) to {ERROR_FULL} of 255 "
     "or more (bright)."
@@ -47,27 +52,53 @@ def publish_run(folder: RunFolder, report: Report) -> list[str]:
         drawn["curves"] = figures.curves(
             report.records, report.matrices, report.labels, report.title
         )
-    learnt = _headings(report.learnt)
-    strips = _run_strips(folder, report.labels, learnt)
+    columns = _columns(folder, report)
+    strips = _run_strips(folder, report.labels, columns)
     if strips:
         drawn["samples"] = figures.sample_grid(strips, report.title)
-    for name, figure in drawn.items():
-        figures.save_png(figure, folder.path / f"{name}.png")
+    for name in ("curves", "samples"):
+        _draw(drawn.get(name), folder.path / f"{name}.png")
     write_tables(report.tables, folder.path / "tables")
-    folder.write("report.md", report.markdown(list(drawn)))
-    folder.write("report.html", _run_page(folder, report, strips, drawn.get("curves")).html())
+    folder.write("report.md", report.markdown(list(drawn), repeat(folder.path)))
+    page = _run_page(folder, report, strips, list(columns), drawn.get("curves"))
+    folder.write("report.html", page.html())
     return ["report.html", "report.md", *(f"{name}.png" for name in drawn), "tables"]
 
 
+def repeat(path: Path) -> str:
+    """The command that repeats a run."""
+    config = shlex.quote(str(path.absolute() / "config.yaml"))
+    return f"cl-sr run --config {config} --out DIR"
+
+
+def _draw(figure: Figure | None, path: Path) -> None:
+    """Write a figure; one of an earlier report goes where there is none now."""
+    if figure is None:
+        path.unlink(missing_ok=True)
+    else:
+        figures.save_png(figure, path)
+
+
 def write_tables(tables: Sequence[Table], folder: Path) -> None:
-    for table in tables:
-        write_text(folder / f"{table.slug}.csv", table.csv())
-        write_text(folder / f"{table.slug}.tex", table.latex())
+    """Each as CSV and LaTeX, in the place of those of an earlier report."""
+    with whole_folder(folder) as partial:
+        for table in tables:
+            write_text(partial / f"{table.slug}.csv", table.csv())
+            write_text(partial / f"{table.slug}.tex", table.latex())
 
 
-def _headings(learnt: Sequence[str]) -> dict[str, str]:
-    """By the heading of a column, the strip of what a run draws after each experience."""
-    return {"zero-shot" if name == INIT else f"SR after {name}": f"after-{name}" for name in learnt}
+def _columns(folder: RunFolder, report: Report) -> dict[str, str]:
+    """By the heading of a column, the strip of what a run draws after each experience.
+
+    Of a run that was stopped in its first experience, the newest images.
+    """
+    learnt = report.matrices[0].learnt if report.matrices else []
+    if learnt:
+        return {f"SR after {name}": f"after-{name}" for name in learnt}
+    if any((folder.path / "samples").glob(f"*/after-{INIT}.png")):
+        return {"zero-shot": f"after-{INIT}"}
+    newest = max((path.stem for path in folder.path.glob("samples/*/iteration-*.png")), default="")
+    return {f"SR at {newest.replace('-', ' ')}": newest} if newest else {}
 
 
 def _run_strips(
@@ -83,7 +114,13 @@ def _run_strips(
     return found
 
 
-def _run_page(folder: RunFolder, report: Report, strips: list[Strips], curves: Any) -> Page:
+def _run_page(
+    folder: RunFolder,
+    report: Report,
+    strips: list[Strips],
+    drawn: Sequence[str],
+    curves: Figure | None,
+) -> Page:
     results = Section("results", "Results", report.tables, note=report.protocol)
     if curves is not None:
         results.charts.append(
@@ -94,15 +131,14 @@ def _run_page(folder: RunFolder, report: Report, strips: list[Strips], curves: A
             )
         )
     sections = [results]
-    learnt = list(_headings(report.learnt))
-    grids = [_grid(k, s.with_errors(learnt), learnt) for k, s in enumerate(strips)]
+    grids = [_grid(k, s.with_errors(drawn), drawn) for k, s in enumerate(strips)]
     if grids:
         sections.append(Section("samples", "Samples", grids=grids))
     if over := _over_iterations(folder, report):
         sections.append(Section("iterations", "Over the iterations", grids=over))
-    sections.append(
-        Section("repeat", "Repeat it", details=_details(folder, report.environment, report.config))
-    )
+    command = f"{repeat(folder.path)}\n\nwas first run as:\n{_given(report.environment)}"
+    details = [("Command", command), *_details(report.environment, report.config)]
+    sections.append(Section("repeat", "Repeat it", details=details, note=MANIFEST))
     return Page(report.title, report.headline, sections, report.state)
 
 
@@ -125,30 +161,52 @@ def _grid(number: int, strips: Strips, learnt: Sequence[str], name: str = "sampl
 
 
 def _over_iterations(folder: RunFolder, report: Report) -> list[Grid]:
-    """Each domain's sample images at the evaluations within the experiences."""
-    iterations = sorted({record["iteration"] for record in report.records})
-    if len(iterations) <= len(report.learnt) + 1:  # nothing between the ends
+    """Each domain's sample images at some of the evaluations, the last of each experience too."""
+    begun: dict[int, str] = {}  # by iteration, what was being learnt
+    for record in report.records:
+        begun[record["iteration"]] = str(record["trained_on"])
+    iterations = sorted(begun)
+    if len(iterations) < 3:
         return []
-    columns = {f"{number:,} iterations": f"iteration-{number:06d}" for number in iterations}
+    ends = {max(i for i in iterations if begun[i] == name) for name in begun.values()}
+    even = np.linspace(0, len(iterations) - 1, max(MOST_COLUMNS - len(ends), 2)).round()
+    chosen = sorted(ends | {iterations[int(k)] for k in even})
+    if len(chosen) <= len(ends):  # nothing between the ends
+        return []
+    columns = {f"{number:,} ({begun[number]})": f"iteration-{number:06d}" for number in chosen}
     strips = _run_strips(folder, report.labels, columns)
-    return [_grid(k, s, list(columns), "iterations") for k, s in enumerate(strips)]
+    left = len(iterations) - len(chosen)
+    note = "Iterations, and what was learnt then." + (
+        f" {left} more evaluations have their images in samples/." if left else ""
+    )
+    return [replace(_grid(k, s, list(columns), "iterations"), note=note)
+            for k, s in enumerate(strips)]  # fmt: skip
 
 
-def _details(
-    folder: RunFolder, environment: Mapping[str, Any], config: Mapping[str, Any]
-) -> list[tuple[str, str]]:
+def _given(environment: Mapping[str, Any]) -> str:
+    """What was typed."""
     command = environment.get("command", [])
-    given = shlex.join(["cl-sr", *map(str, command[1:])]) if command else "not recorded"
+    return shlex.join(["cl-sr", *map(str, command[1:])]) if command else "not recorded"
+
+
+def _details(environment: Mapping[str, Any], config: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = {k: v for k, v in environment.items() if k not in ("command", "metrics")}
     return [
-        ("Command", f"{REPEAT}\n\nwas first run as:\n{given}"),
         ("Environment and data", yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)),
         ("Configuration", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)),
     ]
 
 
-def publish_comparisons(comparisons: Sequence[Comparison], found: Found, out: Path) -> list[str]:
+def publish_comparisons(
+    comparisons: Sequence[Comparison], found: Found, command: str, out: Path
+) -> list[str]:
     """Write a page, Markdown, CSV, tables and figures of comparisons into a folder.
+
+    Args:
+        comparisons: one a stream.
+        found: what they are of.
+        command: what repeats them.
+        out: the folder.
 
     Returns:
         the names of the files, the page first.
@@ -157,51 +215,58 @@ def publish_comparisons(comparisons: Sequence[Comparison], found: Found, out: Pa
         OSError: the folder cannot be written.
     """
     several = len(comparisons) > 1
-    sections, texts, made = [], [], []
+    title = found.title or comparisons[0].title
+    headline = " ".join(comparison.headline for comparison in comparisons)
+    warning = f"Not all runs are in it: {'; '.join(found.left_out)}" if found.left_out else ""
+    sections, made = [], []
+    texts = [f"# {title}", *([f"> **{warning}**"] if warning else []), headline]
     for comparison in comparisons:
         stream = Path(str(comparison.first.config["stream"])).stem
         prefix = f"{stream}-" if several else ""
         charts, pictures = [], []
         for name, (figure, caption) in _charts(comparison).items():
-            figures.save_png(figure, out / f"{prefix}{name}.png")
-            pictures.append(f"{prefix}{name}")
-            charts.append(Chart(figures.svg(figure, f"{caption} {comparison.title}"), caption))
+            _draw(figure, out / f"{prefix}{name}.png")
+            if figure is not None:
+                pictures.append(f"{prefix}{name}")
+                charts.append(Chart(figures.svg(figure, f"{caption} {comparison.title}"), caption))
         tables = comparison.tables()
         write_tables(tables, out / "tables" / stream if several else out / "tables")
         write_text(out / f"{prefix}comparison.csv", comparison.csv())
         texts.append(comparison.markdown(pictures))
         made += [f"{prefix}comparison.csv", *(f"{name}.png" for name in pictures)]
         sections.append(
-            Section(f"{prefix}results", comparison.title, tables, charts, comparison.protocol)
+            Section(f"{prefix}results", comparison.title, tables, charts, note=comparison.protocol)
         )
         if grids := _side_by_side(comparison, prefix):
             sections.append(Section(f"{prefix}samples", f"Samples, {stream}", grids=grids))
-    sections.append(_runs(found, out))
-    title = found.title or comparisons[0].title
-    headline = " ".join(comparison.headline for comparison in comparisons)
-    warning = f"Not all runs are in it: {'; '.join(found.left_out)}" if found.left_out else ""
-    write_text(out / "report.md", "\n".join(texts))
+    runs = _runs(found, out)
+    texts += [table.markdown() for table in runs.tables] + [f"Repeat it: `{command}`"]
+    first = comparisons[0].first
+    details = [("Command", command), *_details(first.environment, first.config)]
+    note = f"Environment and configuration are those of {first.path.name}. {MANIFEST}"
+    sections += [runs, Section("repeat", "Repeat it", details=details, note=note)]
+    write_text(out / "report.md", "\n\n".join(texts) + "\n")
     write_text(out / "report.html", Page(title, headline, sections, warning).html())
     return ["report.html", "report.md", *made, "tables"]
 
 
-def _charts(comparison: Comparison) -> dict[str, tuple[Figure, str]]:
-    """The figures of a comparison that has what they show, with captions."""
-    drawn = {
+def _charts(comparison: Comparison) -> dict[str, tuple[Figure | None, str]]:
+    """The figures of a comparison, with captions; None of one that it has no figures for."""
+    return {
         "trade-off": (
             figures.trade_off(comparison.rows, comparison.title),
             "What each forgot of the source, and its share of the gain on the target.",
         ),
         "curves": (
-            figures.last_experience(comparison.rows, comparison.title),
-            "Every domain while the last one is learnt.",
+            figures.last_experience(comparison.rows, comparison.bicubic, comparison.title),
+            "Every domain while the last one is learnt, of the rows that were evaluated meanwhile; "
+            "dotted: bicubic upsampling.",
         ),
         "windows": (
             figures.by_window(comparison.rows, comparison.title),
             "At which noise the source was forgotten.",
         ),
     }
-    return {name: (figure, text) for name, (figure, text) in drawn.items() if figure is not None}
 
 
 def _side_by_side(comparison: Comparison, prefix: str) -> list[Grid]:
@@ -219,7 +284,9 @@ def _side_by_side(comparison: Comparison, prefix: str) -> list[Grid]:
         }
         strips = read_strips(label, run.path / "samples", domain, files)
         if strips.count:
-            grids.append(_grid(number, strips, list(files), f"{prefix}samples"))
+            drawn = list(files)
+            shown = strips.with_errors(drawn) if len(drawn) <= MOST_MAPS else strips
+            grids.append(_grid(number, shown, drawn, f"{prefix}samples"))
     return grids
 
 
@@ -233,7 +300,7 @@ def _runs(found: Found, out: Path) -> Section:
             links.append((run.path.name, page.resolve().relative_to(out.resolve()).as_posix()))
     rows = [[run.path.name, run.strategy, str(run.seed), _when(run)] for run in found.runs]
     table = Table("Runs", ["run", "strategy", "seed", "code"], rows)
-    text = "Each folder has a config.yaml; `cl-sr run --config config.yaml` repeats the run."
+    text = "Each has a config.yaml, which `cl-sr run --config` repeats, and a report of its own."
     return Section("runs", "Runs", [table], note=text, links=links)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import yaml
@@ -12,12 +13,18 @@ from rich.console import Console
 from rich.text import Text
 
 from cl_sr.errors import InputError
-from cl_sr.evaluation.matrix import BICUBIC, INIT, ForgettingMatrix
+from cl_sr.evaluation.bootstrap import Figure
+from cl_sr.evaluation.matrix import BICUBIC, ForgettingMatrix
 from cl_sr.evaluation.windows import WindowError, errors_from_csv
-from cl_sr.reporting.tables import Table, forgetting_table, matrix_table, number
+from cl_sr.reporting.tables import (
+    Measured,
+    Table,
+    difference,
+    forgetting_table,
+    matrix_table,
+    number,
+)
 from cl_sr.training.run_folder import RunFolder
-
-REPEAT = "cl-sr run --config config.yaml"
 
 
 @dataclass(frozen=True)
@@ -47,11 +54,6 @@ class Report:
     environment: dict[str, Any]
     config: dict[str, Any]
 
-    @property
-    def learnt(self) -> list[str]:
-        """The rows of sample images: the experiences so far, or `init` where nothing is trained."""
-        return (self.matrices[0].learnt if self.matrices else []) or [INIT]
-
     def show(self, console: Console) -> None:
         """Print for a terminal."""
         console.print()
@@ -63,14 +65,15 @@ class Report:
         console.print(Text(self.protocol, style="dim"))
         console.print(Text(self.headline, style="bold"))
 
-    def markdown(self, pictures: Sequence[str]) -> str:
+    def markdown(self, pictures: Sequence[str], command: str) -> str:
+        """With pictures by name, and the command that repeats the run."""
         parts = [f"# {self.title}"]
         parts += [f"> **{self.state}**"] if self.state else []
         parts += [self.headline]
         parts += [table.markdown() for table in self.tables]
         parts += [self.protocol]
         parts += [f"![{name}]({name}.png)" for name in pictures]
-        parts += [f"Repeat this run: `{REPEAT}`"]
+        parts += [f"Repeat this run: `{command}`"]
         return "\n\n".join(parts) + "\n"
 
 
@@ -99,6 +102,7 @@ def _report(
 ) -> Report:
     matrices, records = folder.matrices(), list(folder.metrics())
     images = folder.images() if folder.has("images.csv") else {}
+    _check_images(images, matrices)
     windows = []
     if folder.has("windows.csv"):
         windows = list(errors_from_csv(folder.read_text("windows.csv")))
@@ -117,7 +121,7 @@ def _report(
     return Report(
         title=f"{config['stream']}, {config['strategy']}" + (", stand-in images" * standins),
         state=_state(status),
-        headline=_headline(matrices, labels),
+        headline=_headline(matrices, labels, images),
         protocol=_protocol(config, environment, records),
         tables=tables,
         matrices=matrices,
@@ -127,6 +131,20 @@ def _report(
         environment=environment,
         config=config,
     )
+
+
+def _check_images(images: Measured, matrices: Sequence[ForgettingMatrix]) -> None:
+    """Refuse images whose means are not those of the matrix.
+
+    Raises:
+        ValueError: they are not.
+    """
+    for (after, domain), values in images.items():
+        for matrix in matrices:
+            mean = matrix.rows.get(after, {}).get(domain)
+            found = values.get(matrix.metric)
+            if mean is not None and found and not math.isclose(fmean(found), mean, abs_tol=1e-6):
+                raise ValueError(f"images.csv does not agree with matrix.csv: {after}, {domain}")
 
 
 def _window_table(errors: Sequence[WindowError], labels: Mapping[str, str]) -> Table:
@@ -164,30 +182,34 @@ def _state(status: dict[str, Any]) -> str:
     )
 
 
-def _headline(matrices: list[ForgettingMatrix], labels: dict[str, str]) -> str:
+def _headline(matrices: list[ForgettingMatrix], labels: dict[str, str], images: Measured) -> str:
     if not matrices:
-        return "Nothing was evaluated."
+        return "Nothing was evaluated, or matrix.csv is gone."
     matrix = matrices[0]
+
+    def change(domains: Sequence[str], ends: Callable[[str], tuple[str, str]]) -> Figure:
+        return difference(matrix, images, {d: ends(d) for d in domains})
+
     if not matrix.previous:
         after = [*matrix.rows][-1]
         gains = [
-            f"{labels[d]} {number('psnr', matrix.gain(d, BICUBIC, after), sign=True)} dB"
+            f"{labels[d]} {change([d], lambda _: (BICUBIC, after)).text(2, sign=True)} dB"
             for d in matrix.domains
         ]
         return (
             "No domain was learnt before another yet: nothing can be forgotten. "
             f"Over bicubic: {', '.join(gains)}."
         )
-    last = matrix.learnt[-1]
-    changes = []
-    for domain in matrix.previous:
-        change = matrix.backward_transfer(domain)
-        verb = "lost" if change < 0 else "gained"
-        changes.append(f"{labels[domain]} {verb} {number('psnr', abs(change))} dB")
-    gain = sum(matrix.learning_gain(domain) for domain in last.split("+"))
+    last = matrix.learnt[-1].split("+")
+    changes = [
+        f"{labels[d]} changed by "
+        f"{change([d], lambda d: (matrix.when(d), matrix.last)).text(2, sign=True)} dB"
+        for d in matrix.previous
+    ]
+    gain = change(last, lambda d: (matrix.before(d), matrix.when(d)))
     return (
-        f"Learning {' and '.join(labels[d] for d in last.split('+'))} changed it by "
-        f"{number('psnr', gain, sign=True)} dB; {', '.join(changes)}."
+        f"Learning {' and '.join(labels[d] for d in last)} changed it by "
+        f"{gain.text(2, sign=True)} dB; meanwhile {', '.join(changes)}."
     )
 
 

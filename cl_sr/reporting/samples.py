@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,12 +60,21 @@ def read_strips(label: str, samples: Path, domain: str, between: Mapping[str, Pa
 
 
 def _strip(path: Path) -> list[np.ndarray]:
-    """The square images that stand side by side in a strip; none where there is no file."""
+    """The square images that stand side by side in a strip; none where there is no good file."""
     if not path.is_file():
         return []
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    return np.split(pixels, pixels.shape[1] // pixels.shape[0], axis=1)
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    # Damaged files make Pillow raise OSError, SyntaxError, struct.error and more.
+    except Exception as error:
+        warnings.warn(f"left out {path}: {error}", stacklevel=2)
+        return []
+    height, width = pixels.shape[:2]
+    if width % height:
+        warnings.warn(f"left out {path}: {width}x{height} is no row of squares", stacklevel=2)
+        return []
+    return np.split(pixels, width // height, axis=1)
 
 
 def error_map(image: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -40,12 +41,13 @@ class Table:
             justify: Literal["left", "right"] = "left" if number == 0 else "right"
             table.add_column(writable(name, console), justify=justify, overflow="fold")
         for row in self.rows:
-            cells = [re.sub(r" ± [\d.]+", "", cell) for cell in row] if narrow else row
+            cells = [re.sub(r" (± [\d.]+|\[.*?\])", "", cell) for cell in row] if narrow else row
             table.add_row(*(writable(cell, console) for cell in cells))
         console.print(table)
 
     def markdown(self) -> str:
-        lines = [self.head, ["---", *["---:"] * (len(self.head) - 1)], *self.rows]
+        cells = [[cell.replace("|", r"\|") for cell in row] for row in [self.head, *self.rows]]
+        lines = [cells[0], ["---", *["---:"] * (len(self.head) - 1)], *cells[1:]]
         return "\n".join(
             [f"**{self.title}**", "", *("| " + " | ".join(cells) + " |" for cells in lines)]
         )
@@ -127,7 +129,7 @@ def number(metric: str, value: float, sign: bool = False) -> str:
     """A value with the digits that its metric deserves; a dash for what is not defined."""
     if math.isnan(value):
         return "-"
-    return f"{value:{'+' if sign else ''}.{digits(metric)}f}"
+    return Figure(value).text(digits(metric), sign)
 
 
 def matrix_table(
@@ -158,14 +160,22 @@ def matrix_table(
 
 
 def difference(
-    matrix: ForgettingMatrix, images: Measured, domain: str, before: str, after: str
+    matrix: ForgettingMatrix, images: Measured, rows: Mapping[str, tuple[str, str]]
 ) -> Figure:
-    """The improvement of a domain between two rows; paired where its images are known."""
-    one, two = (images.get((row, domain), {}).get(matrix.metric) for row in (before, after))
-    if not one or not two or len(one) != len(two):
-        return Figure(matrix.gain(domain, before, after))
-    sign = 1 if matrix.higher_is_better else -1
-    return mean({domain: np.asarray(two) - np.asarray(one)}, sign)
+    """The mean improvement of domains; paired where their images are known.
+
+    Args:
+        matrix: of one metric.
+        images: every image's metrics.
+        rows: by domain, the rows before and after.
+    """
+    pairs = {}
+    for domain, (before, after) in rows.items():
+        one, two = (images.get((row, domain), {}).get(matrix.metric) for row in (before, after))
+        if not one or not two or len(one) != len(two):
+            return Figure(fmean(matrix.gain(d, *ends) for d, ends in rows.items()))
+        pairs[domain] = np.asarray(two) - np.asarray(one)
+    return mean(pairs, 1 if matrix.higher_is_better else -1)
 
 
 def forgetting_table(
@@ -183,12 +193,17 @@ def forgetting_table(
                 (matrix.last, matrix.best(domain)) if past else ("", ""),
                 (BICUBIC, matrix.last),
             ]
-            figures = [difference(matrix, images, domain, *pair) for pair in ends]
+            figures = [difference(matrix, images, {domain: pair}) for pair in ends]
             cells = [figure.text(places, sign=True) for figure in figures]
             rows.append([labels.get(domain, domain), matrix.metric.upper(), *cells])
         if len(matrix.previous) > 1:
-            means = [math.nan, matrix.mean_backward_transfer, matrix.mean_forgetting, math.nan]
-            cells = [number(matrix.metric, value, sign=True) for value in means]
-            rows.append(["mean of previous", matrix.metric.upper(), *cells])
+            transfers = {d: (matrix.when(d), matrix.last) for d in matrix.previous}
+            losses = {d: (matrix.last, matrix.best(d)) for d in matrix.previous}
+            both = [difference(matrix, images, pairs) for pairs in (transfers, losses)]
+            cells = [figure.text(places, sign=True) for figure in both]
+            rows.append(["mean of previous", matrix.metric.upper(), "-", *cells, "-"])
     head = ["domain", "metric", "gain", "BWT", "forgetting", "vs bicubic"]
+    if not any(matrix.previous for matrix in matrices):
+        rows = [[*row[:3], row[5]] for row in rows]
+        return Table("Gains", [*head[:3], head[5]], rows)
     return Table("Forgetting", head, rows)

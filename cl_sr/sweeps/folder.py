@@ -55,17 +55,22 @@ def check_folder(sweep: Sweep, out: Path) -> None:
 
 
 @contextmanager
-def taken(sweep: Sweep, out: Path) -> Iterator[None]:
+def taken(sweep: Sweep, out: Path, command: str = "") -> Iterator[None]:
     """Keep other processes from the folder, and write down what the sweep is.
 
     Members of earlier calls stay: `seed=0` first, and all seeds later.
+
+    Args:
+        sweep: the sweep.
+        out: its folder.
+        command: what was typed.
 
     Raises:
         InputError: another process is at work in it.
     """
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
-        description = sweep.description()
+        description = sweep.description() | {"command": command}
         if is_sweep(out):
             description["members"] = read_description(out)["members"] | description["members"]
         write_text(out / FILE, json.dumps(description, indent=2) + "\n")

@@ -19,7 +19,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from cl_sr.config import (
     split_override,
 )
 from cl_sr.errors import InputError, nearest
+from cl_sr.strategies import find_strategy, spell
 
 MOST_MEMBERS = 10_000  # more are a slip
 FOLDERS = ("configs", "logs", "sources", "tables")  # of a sweep, beside its members
@@ -65,13 +66,15 @@ class Member:
 
     Attributes:
         name: of its folder.
-        varied: the values of the grid.
         config: the whole configuration.
     """
 
     name: str
-    varied: dict[str, Any]
     config: RunConfig
+
+    def values(self, keys: Sequence[str]) -> dict[str, Any]:
+        """Of these keys, as they were checked: strategies with their values spelt out."""
+        return {key: _value(self.config, key) for key in keys}
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Sweep:
             "title": self.title,
             "keys": self.keys,
             "baseline": self.baseline,
-            "members": {member.name: member.varied for member in self.members},
+            "members": {member.name: member.values(self.keys) for member in self.members},
         }
 
 
@@ -128,10 +131,12 @@ def read_sweep(
         put(values, key, value)
     grids = [dict(grid) for grid in (file.grid if isinstance(file.grid, list) else [file.grid])]
     varied = {key for grid in grids for key in grid}
+    chosen_by_hand: set[str] = set()
     for item in overrides:
         key, value = split_override(item)
         if key in varied:
-            chosen = value if isinstance(value, list) else [value]
+            chosen = _choices(value, [v for grid in grids for v in grid.get(key, [])])
+            chosen_by_hand.add(key)
             for grid in grids:
                 grid |= {key: chosen} if key in grid else {}
         else:
@@ -142,12 +147,53 @@ def read_sweep(
     own = isinstance(section, dict) and bool(section.get("root") or section.get("folders"))
     put_data(values, data, own)
     members = _members(path, values, grids)
-    keys = list(dict.fromkeys(key for member in members for key in member.varied))
-    for key in file.baseline:
+    keys = list(dict.fromkeys(key for grid in grids for key in grid))
+    baseline = _baseline(path, values, file.baseline, members, keys, chosen_by_hand)
+    return Sweep(
+        Path(name).stem if path == Path(name) else name, file.title, keys, baseline, members
+    )
+
+
+def _choices(value: Any, present: Sequence[Any]) -> list[Any]:
+    """The values that an override of a varied key means: one, or a list of them.
+
+    Where every value is a list itself, such as `train.iterations`, a plain list is one value.
+    """
+    lists = bool(present) and all(isinstance(other, list) for other in present)
+    if lists and isinstance(value, list) and not any(isinstance(part, list) for part in value):
+        return [value]
+    return value if isinstance(value, list) else [value]
+
+
+def _baseline(
+    path: Path,
+    values: Mapping[str, Any],
+    given: Mapping[str, Any],
+    members: Sequence[Member],
+    keys: Sequence[str],
+    chosen: Collection[str],
+) -> dict[str, Any]:
+    """The baseline's values as they are checked.
+
+    Raises:
+        InputError: no member has them, though none was left out by hand.
+    """
+    for key in given:
         if key not in keys:
             raise InputError(f"{path}: baseline has {key!r}, which the grid does not vary")
-    short = Path(name).stem if path == Path(name) else name
-    return Sweep(short, file.title, keys, file.baseline, members)
+    config = _resolved(path, values, given)
+    found = {key: _value(config, key) for key in given}
+    for key, value in found.items():
+        if key not in chosen and all(_value(m.config, key) != value for m in members):
+            raise InputError(f"{path}: baseline has {key}={given[key]}, which no member has")
+    return found
+
+
+def _value(config: RunConfig, key: str) -> Any:
+    found: Any = config.model_dump(mode="json")
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return spell(find_strategy(found), found) if key == "strategy" else found
 
 
 def _read(name: str) -> tuple[SweepFile, Path]:
@@ -206,7 +252,7 @@ def _members(path: Path, values: Mapping[str, Any], grids: Sequence[Grid]) -> li
         text = config.model_dump_json()
         if text not in found:  # grids may overlap
             taken = {member.name for member in found.values()}
-            found[text] = Member(_name(point, text, taken), point, config)
+            found[text] = Member(_name(point, text, taken), config)
     return list(found.values())
 
 
@@ -227,7 +273,7 @@ def _name(point: Mapping[str, Any], text: str, taken: set[str]) -> str:
     for key in sorted(point, key=lambda key: key == "seed"):
         shown = point[key] if isinstance(point[key], str) else json.dumps(point[key])
         parts.append(shown if key in ("strategy", "stream") else f"{key.rsplit('.', 1)[-1]}{shown}")
-    name = re.sub(r"[^A-Za-z0-9.=]+", "-", "-".join(parts)).strip("-.")[:100] or "run"
-    if name in taken or name in FOLDERS:
-        name += f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    name = re.sub(r"[^A-Za-z0-9.=]+", "-", "-".join(parts)).strip("-.") or "run"
+    if name in taken or name in FOLDERS or len(name) > 100:
+        name = f"{name[:90]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return name

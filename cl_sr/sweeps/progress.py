@@ -51,6 +51,8 @@ class SweepProgress:
         """Tell of a job that has begun or ended."""
         if job.state is not State.RUNNING or self._bars is None:
             self.console.print(_line(job))
+        if job.state is State.WAITING:
+            return
         if self._bars is None:
             return
         self._bars.update(self._all, completed=self._done())
@@ -72,6 +74,8 @@ class SweepProgress:
 def _line(job: Job) -> str:
     if job.state is State.RUNNING:
         return f"started {job.name}"
+    if job.state is State.WAITING:
+        return f"waiting for another process in {job.folder}"
     minutes, seconds = divmod(round(job.seconds), 60)
     took = f" ({minutes} min {seconds} s)" if job.seconds else ""
     return f"{job.state.value} {job.name}{took}{': ' + job.reason if job.reason else ''}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +13,9 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from cl_sr.config import RunConfig
+from filelock import FileLock, Timeout
+
+from cl_sr.config import RunConfig, read_yaml, resolve
 from cl_sr.errors import InputError
 from cl_sr.files import write_text
 from cl_sr.sweeps.grid import Member
@@ -41,6 +45,7 @@ class Job:
         needs: the source that has to be finished first.
         state: of the job.
         reason: why it failed, in one line.
+        elsewhere: whether another process is at work on it, and is waited for.
         seconds: that its process took.
     """
 
@@ -50,6 +55,7 @@ class Job:
     needs: Job | None = None
     state: State = State.WAITING
     reason: str = ""
+    elsewhere: bool = False
     seconds: float = 0.0
 
     def progress(self) -> tuple[int, int]:
@@ -84,16 +90,31 @@ def jobs_of(members: Sequence[Member], out: Path, shared: Path | None = None) ->
         jobs.append(Job(member.name, config, out / member.name, needs))
     for job in [*sources.values(), *jobs]:
         folder = RunFolder(job.folder)
-        if folder.has("config.yaml"):
+        if not folder.has("config.yaml"):
+            continue
+        if job.name in sources:  # told apart by its name; maybe of another stream
+            job.config = resolve(read_yaml(job.folder / "config.yaml"))
+        else:
+            job.config = _as_begun(job.config, job.folder)
             if not folder.is_of(job.config):
                 raise InputError(
                     f"{job.folder} holds a run of another configuration: choose another --out"
                 )
-            if folder.finished:
-                job.state = State.FINISHED
+        if folder.finished:
+            job.state = State.FINISHED
     # A source is trained for those that still need it.
     wanted = {job.needs.name for job in jobs if job.needs and job.state is not State.FINISHED}
     return [*(sources[name] for name in sources if name in wanted), *jobs]
+
+
+def _as_begun(config: RunConfig, folder: Path) -> RunConfig:
+    """The configuration with the path that its source had when the run began: folders may move."""
+    theirs = read_yaml(folder / "config.yaml").get("init")
+    if not isinstance(theirs, str) or not config.init:
+        return config
+    if Path(theirs).parts[-3:] == Path(config.init).parts[-3:]:
+        return config.model_copy(update={"init": theirs})
+    return config
 
 
 def run_jobs(
@@ -115,6 +136,7 @@ def run_jobs(
         stop: a request to stop; the processes are asked to save their states, and waited for.
     """
     running: dict[int, tuple[Job, subprocess.Popen[bytes], float]] = {}  # by slot
+    held: dict[str, FileLock] = {}  # so that no other sweep begins them
     forwarded = False
 
     def turn(job: Job, state: State, reason: str = "") -> None:
@@ -127,14 +149,18 @@ def run_jobs(
                 if process.poll() is not None:
                     del running[slot]
                     job.seconds = time.monotonic() - since
+                    held.pop(job.name).release()
                     turn(job, *_outcome(job, process.returncode, stop.signum is not None, out))
             if stop.signum is None:
                 for job in jobs:
                     if job.state is State.WAITING and _lost(job.needs):
                         turn(job, State.FAILED, f"its source {job.needs.name} has failed")  # type: ignore[union-attr]
                 free = [slot for slot in range(at_once) if slot not in running]
-                ready = (job for job in jobs if _ready(job) and not _elsewhere(job, turn))
+                ready = (job for job in jobs if _ready(job) and not _elsewhere(job, changed))
                 for slot, job in zip(free, ready, strict=False):
+                    if (lock := _lock(job)) is None:
+                        continue
+                    held[job.name] = lock
                     running[slot] = job, _start(job, out, slot, at_once), time.monotonic()
                     turn(job, State.RUNNING)
             elif not forwarded:
@@ -149,6 +175,8 @@ def run_jobs(
     finally:
         for _, process, _ in running.values():  # a second Ctrl-C: no time to save anything
             process.kill()
+        for lock in held.values():
+            lock.release()
 
 
 def _ready(job: Job) -> bool:
@@ -156,16 +184,31 @@ def _ready(job: Job) -> bool:
     return job.state is State.WAITING and done
 
 
-def _elsewhere(job: Job, turn: Callable[[Job, State], None]) -> bool:
-    """Whether another sweep is at work on this source, or has finished it by now."""
+def _elsewhere(job: Job, changed: Callable[[Job], None]) -> bool:
+    """Whether another process is at work on this run, or has finished it by now."""
     folder = RunFolder(job.folder)
-    if not folder.has("config.yaml"):
-        return False
-    if folder.locked:
-        return True
-    if folder.finished:
-        turn(job, State.FINISHED)
-    return folder.finished
+    lock = _lock(job)
+    busy = lock is None or (folder.has("config.yaml") and folder.locked)
+    if lock:
+        lock.release()
+    if busy and not job.elsewhere:
+        job.elsewhere = True
+        changed(job)
+    if not busy and folder.finished:
+        job.state = State.FINISHED
+        changed(job)
+    return busy or folder.finished
+
+
+def _lock(job: Job) -> FileLock | None:
+    """Held by a sweep from before a run's process begins until it ends; None: by another."""
+    job.folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(job.folder.with_name(f".{job.folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    return lock
 
 
 def _lost(job: Job | None) -> bool:
@@ -187,7 +230,13 @@ def _start(job: Job, out: Path, slot: int, at_once: int) -> subprocess.Popen[byt
             stderr=subprocess.STDOUT,
             env=os.environ | _share(slot, at_once),
             start_new_session=True,  # Ctrl-C comes to them from here, once
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
+
+
+def _end_with_parent() -> None:
+    """In the new process: be asked to stop when the sweep is killed, and save the state."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _share(slot: int, at_once: int) -> dict[str, str]:

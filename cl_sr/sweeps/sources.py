@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 
+import cl_sr
 from cl_sr.benchmarks import find_stream
 from cl_sr.config import RunConfig, budgets
 from cl_sr.strategies import compose, find_strategy
@@ -18,7 +20,8 @@ from cl_sr.strategies import compose, find_strategy
 def source(config: RunConfig) -> tuple[str, RunConfig] | None:
     """The run that trains the first domain of a member alone, and what it is called.
 
-    The name holds a hash of all that its weights depend on. None where a member has to train the
+    The name holds a hash of all that its weights depend on: two of the same name are the same,
+    whatever streams they are of and wherever their images lie. None where a member has to train the
     first domain itself: its strategy acts on it already, or there is nothing to learn after it.
     """
     domains = find_stream(config.stream).domain_names
@@ -38,12 +41,35 @@ def source(config: RunConfig) -> tuple[str, RunConfig] | None:
     values["eval"] = {"images": 0, "every": 0, "samples": 0, "split": config.eval.split}
     found = RunConfig.model_validate(values)
 
-    depends = found.model_dump(mode="json", exclude={"stream", "checkpoint"})
+    depends = found.model_dump(mode="json", exclude={"stream", "checkpoint", "init"})
     folders, root = depends["data"].pop("folders"), depends["data"].pop("root")
-    depends["folder"] = folders.get(first) or (f"{root}/{first}" if root else None)
-    depends["domain"] = first if not config.stream.endswith(".py") else config.stream
+    folder = folders.get(first) or (f"{root}/{first}" if root else None)
+    depends |= {
+        "domain": first,
+        "images": fingerprint(Path(folder)) if folder else None,
+        "stream": fingerprint(Path(config.stream)) if config.stream.endswith(".py") else None,
+        "init": fingerprint(Path(config.init)) if config.init else None,
+        "version": cl_sr.__version__,
+    }
     digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:8]
     return f"{first}-seed{config.seed}-{digest}", found
+
+
+def fingerprint(path: Path) -> str:
+    """What tells files from others of the same name: names, sizes and times, of all below a folder.
+
+    Nothing is read, as they may be many and large.
+    """
+    if not path.exists():
+        return f"no {path}"
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        with suppress(OSError):
+            status = file.stat()
+            name = file.relative_to(path).as_posix() if file != path else ""
+            line = f"{name} {status.st_size} {status.st_mtime_ns}\n"
+            digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 def after_source(config: RunConfig, path: Path) -> RunConfig:

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
+from avalanche.logging import BaseLogger
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 Values = dict[str, list[float]]  # by metric, an image after the other
 
 
-class Results:
+class Results(BaseLogger):
     """The tables of a run: written anew after each experience, read when a run is resumed.
 
     Attributes:
@@ -49,6 +50,7 @@ class Results:
     """
 
     def __init__(self, folder: RunFolder, plan: Plan) -> None:
+        super().__init__()
         self.folder = folder
         self.plan = plan
         sampler, steps = plan.strategy.sampler(plan.config.eval)
@@ -70,12 +72,18 @@ class Results:
         with isolated_rng():  # a DataLoader draws a number whenever it begins
             for number, name in enumerate(self.plan.data):
                 self._images[BICUBIC, name] = self._bicubic(number, name)
-        if learnt:
-            before = self.folder.images().items()
-            self._images |= {place: values for place, values in before if place[0] in learnt}
+        if self.logger.latest:  # a run that is resumed
+            before, rows = self.folder.images().items(), (INIT, *learnt)
+            self._images |= {place: values for place, values in before if place[0] in rows}
             found = errors_from_csv(self.folder.read_text("windows.csv"))
             self._windows = [error for error in found if error.after in learnt]
-        self._write([INIT, *learnt] if learnt else [])
+        self._write([INIT, *learnt] if self.logger.latest else [])
+
+    def after_eval(self, strategy: Any, metric_values: list[Any]) -> None:
+        """Keep the images' metrics of the evaluation before any training."""
+        if strategy.trained_on == INIT:
+            self._keep(INIT)
+            self._write([INIT])
 
     def add(self, template: SR3Template, learnt: str) -> None:
         """What the last evaluation found, after the experience `learnt`, or before any."""
@@ -84,11 +92,14 @@ class Results:
         self._write_costs(template, learnt)
         if not self.plan.config.eval.images:
             return
-        for name in self.plan.data:
-            self._images[learnt, name] = {q.metric.name: q.images[name] for q in self.qualities}
+        self._keep(learnt)
         with isolated_rng():
             self._windows += self._window_errors(template, learnt)
         self._write([INIT, learnt])
+
+    def _keep(self, after: str) -> None:
+        for name in self.plan.data:
+            self._images[after, name] = {q.metric.name: q.images[name] for q in self.qualities}
 
     def _write_samples(self, domain: str, iteration: int, images: Tensor) -> None:
         _write_strip(self.folder, domain, f"iteration-{iteration:06d}", images)

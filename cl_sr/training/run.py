@@ -16,7 +16,7 @@ from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
 from torch import nn
 
-from cl_sr.benchmarks import Stream, find_stream
+from cl_sr.benchmarks import Stream, find_stream, shipped_streams
 from cl_sr.config import RunConfig, budgets
 from cl_sr.data.folder import Track, untracked
 from cl_sr.data.prepare import DomainData, load_domain, manifest
@@ -179,13 +179,15 @@ def find_folders(config: RunConfig, stream: Stream) -> dict[str, Path]:
     Raises:
         InputError: some folder is given, but not one for each domain; or one does not exist.
     """
-    known = set(stream.domain_names) | {"celeba", "animef", "df2k-ost"}
+    known = {name for other in shipped_streams().values() for name in other.domain_names}
+    known |= set(stream.domain_names)
     for name in config.data.folders:
         if name not in known:
             raise InputError(f"--data {name}=...: no domain {name!r}: {nearest(name, known)}")
     for name in config.data.shares:
-        if name not in known:
-            raise InputError(f"data.shares.{name}: no domain {name!r}: {nearest(name, known)}")
+        if name not in stream.domain_names:
+            there = nearest(name, stream.domain_names)
+            raise InputError(f"data.shares.{name}: {stream.name} has no domain {name!r}: {there}")
     if config.data.root is None and not config.data.folders:
         return {}
     folders = {}
@@ -324,7 +326,7 @@ def _train(
         benchmark.test_stream if config.eval.images else (),
         metrics=results.qualities,
         plugins=plugins,
-        loggers=[results.logger, results.recorder, status, *loggers],
+        loggers=[results.logger, results.recorder, results, status, *loggers],
         checkpoints=checkpoints,
         stop=stop,
     )

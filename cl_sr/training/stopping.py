@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# SLURM sends SIGTERM at a time limit, or SIGUSR1 some time before one (sbatch --signal).
+# SLURM sends SIGTERM at a time limit, or SIGUSR1 some time before one (sbatch --signal); a terminal
+# that is closed, SIGHUP.
 SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
+    if hasattr(signal, name)
 ]
 
 
@@ -47,7 +50,8 @@ class StopRequest:
         if threading.current_thread() is not threading.main_thread():
             yield self  # Python lets no other thread listen
             return
-        former = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        heard = [number for number in SIGNALS if not _left_to_nohup(number)]
+        former = {number: signal.signal(number, self._handle) for number in heard}
         try:
             yield self
         finally:
@@ -58,3 +62,9 @@ class StopRequest:
         if self.signum is not None and signum == signal.SIGINT:
             raise KeyboardInterrupt
         self.signum = signum
+
+
+def _left_to_nohup(number: int) -> bool:
+    """Whether a run is to outlive its terminal."""
+    hangs_up = getattr(signal, "SIGHUP", None)
+    return number == hangs_up and signal.getsignal(number) == signal.SIG_IGN

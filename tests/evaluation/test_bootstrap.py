@@ -46,6 +46,9 @@ def test_a_ratio_to_what_may_be_none_is_not_defined() -> None:
 def test_a_sign_turns_the_interval_over(values: list[float]) -> None:
     images = {"a": np.asarray(values)}
     up, down = mean(images), mean(images, -1)
+    if len(values) == 1:  # one image tells nothing of others
+        assert math.isnan(up.low)
+        return
     assert (down.low, down.value, down.high) == pytest.approx((-up.high, -up.value, -up.low))
     assert up.low <= up.value + 1e-9
     assert up.value <= up.high + 1e-9
@@ -55,4 +58,6 @@ def test_text() -> None:
     assert Figure(1.234, 1.0, 1.5).text(2) == "1.23 ± 0.25"
     assert Figure(1.234).text(1, sign=True, unit=" dB") == "+1.2 dB"
     assert Figure(math.nan).text(2) == "-"
+    assert Figure(-0.001, -0.002, 0.0).text(2, sign=True) == "+0.00 ± 0.00"
+    assert Figure(1.83, 1.11, 8.61).text(2) == "1.83 [1.11, 8.61]"
     assert Figure(0.98, 0.95, 1.01).percent() == "98 ± 3 %"

@@ -25,7 +25,7 @@ def test_report_md_has_the_figures_and_what_they_depend_on(tmp_path: Path) -> No
     assert "| after celeba | 23.25 | 15.50 |" in text
     assert "| bicubic upsampling | 20.50 | 16.25 |" in text
     assert "| celeba (stand-in) | PSNR | +5.25 | -4.25 | +4.25 | -1.50 |" in text
-    assert "celeba (stand-in) lost 4.25 dB" in text
+    assert "celeba (stand-in) changed by -4.25 dB" in text
     for part in ("rgb8", "bicubic", "x4", "ddim, 5 of 2000 steps", "celeba 64", "seed 3"):
         assert part in text
     assert "celeba: 12 exact copies (kept on one side), 3 unreadable files (skipped)." in text

@@ -42,7 +42,6 @@ def test_shipped_sweeps_are_valid_and_open_with_their_command(name: str) -> None
     assert any(line.startswith(f"#   cl-sr sweep {name} --data ") for line in head)
     assert any(line.startswith("# Cost:") for line in head)
     assert "Expect" in text
-    assert "TIME" not in text
 
 
 def test_a_sweep_is_no_preset_of_a_run() -> None:
@@ -135,6 +134,7 @@ def test_data_and_device_are_as_for_a_run(
         ({"grid": {"seed": [-1]}}, "the member seed=-1: seed"),
         ({"grid": {"seed": [1]}, "run": {"traim": {"lr": 1}}}, "unknown key 'traim.lr'"),
         ({"grid": {"seed": [1]}, "baseline": {"strategy": "finetune"}}, "does not vary"),
+        ({"grid": {"seed": [1]}, "baseline": {"seed": 2}}, "seed=2, which no member has"),
         ({"grid": {"seed": [1]}, "titel": "x"}, "did you mean 'title'"),
         ({"grid": {"seed": [1]}, "preset": "smal"}, "did you mean 'small'"),
         ({"seed": 1}, "has no grid"),
@@ -153,6 +153,35 @@ def test_unknown_names_are_told() -> None:
         read_sweep("./nowhere.yaml")
     with pytest.raises(InputError, match=r"unknown key 'train\.rl'"):
         read_sweep("small/time-steps", overrides=["train.rl=1"])
+
+
+def test_a_list_is_one_value_where_values_are_lists(write: Write) -> None:
+    file = write(grid={"train.iterations": [[1, 2], [3, 4]]})
+    for override, count in (("[5,6]", 1), ("[[5,6],[7,8]]", 2), ("9", 1)):
+        members = read_sweep(file, overrides=[f"train.iterations={override}"]).members
+        assert len(members) == count
+    (member,) = read_sweep(file, overrides=["train.iterations=[5,6]"]).members
+    assert member.config.train.iterations == (5, 6)
+
+
+def test_what_is_varied_is_written_as_it_was_checked(write: Write) -> None:
+    grids = [{"strategy": ["wise-ft:"], "train.lr": ["1e-3"]}, {"strategy": ["finetune"]}]
+    sweep = read_sweep(write(grid=grids, baseline={"train.lr": 5e-4}))
+    assert sweep.description()["members"] == {
+        "wise-ft-lr1e-3": {"strategy": "wise-ft", "train.lr": 0.001},
+        "finetune": {"strategy": "finetune", "train.lr": 0.0005},
+    }
+    assert sweep.baseline == {"train.lr": 0.0005}
+
+
+def test_long_names_keep_their_seeds_apart(write: Write) -> None:
+    strategy = "avalanche:ReplayPlugin:mem_size=100" + "0" * 90
+    names = [
+        m.name for m in read_sweep(write(grid={"strategy": [strategy], "seed": [0, 1]})).members
+    ]
+    (alone,) = read_sweep(write(grid={"strategy": [strategy], "seed": [1]})).members
+    assert len(set(names)) == 2
+    assert alone.name == names[1]
 
 
 # What members share
@@ -206,6 +235,24 @@ def test_a_source_is_told_apart_by_what_its_weights_depend_on(
 ) -> None:
     found = [source(m.config) for m in members(write, **{key: values}).members]
     assert len({shared[0] for shared in found if shared}) == count
+
+
+def test_a_source_is_another_where_its_images_are(
+    write: Write, image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    def name(folder: Path) -> str:
+        folders = {"celeba": str(folder), "animef": str(folder)}
+        found = source(members(write, **{"data.folders": [folders]}).members[0].config)
+        assert found
+        return found[0]
+
+    folder = image_folder("faces", 5)
+    first = name(folder)
+    assert name(folder) == first
+    folder.rename(tmp_path / "moved")
+    assert name(tmp_path / "moved") == first
+    image_folder("moved", 6)
+    assert name(tmp_path / "moved") != first
 
 
 def test_a_member_starts_from_its_source_and_trains_the_rest(write: Write, tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def test_a_source_that_another_sweep_trains_is_waited_for(
     user = Job("user", member.config, tmp_path / "user", source)
     run_jobs([source, user], tmp_path, 2, watch.changed, watch.look, StopRequest())
     thread.join()
-    assert watch.events[0] == ("source", State.FINISHED)
+    assert watch.events[:2] == [("source", State.WAITING), ("source", State.FINISHED)]
     assert user.state is State.FINISHED
 
 
@@ -193,6 +193,55 @@ def test_what_is_finished_is_not_run_again_nor_is_its_source(tmp_path: Path) -> 
     assert [job.name.split("-")[0] for job in again] == ["celeba", "seed0", "seed1"]
     with pytest.raises(InputError, match="holds a run of another configuration"):
         jobs_of(read_sweep(file, overrides=["train.lr=0.1"]).members, out)
+
+
+def test_a_folder_that_has_moved_is_the_same_sweep(tmp_path: Path) -> None:
+    file, out = sweep_file(tmp_path, seed=[0]), tmp_path / "out"
+    for job in jobs_of(read_sweep(file).members, out):
+        status = '{"state": "finished", "iteration": 1, "of": 1}'
+        files = {"config.yaml": job.config.to_yaml(), "status.json": status}
+        RunFolder.create(job.folder, False, files)
+    out.rename(tmp_path / "moved")
+    (job,) = jobs_of(read_sweep(file).members, tmp_path / "moved")
+    assert job.state is State.FINISHED
+
+
+def test_a_source_of_another_stream_is_taken(tmp_path: Path) -> None:
+    shared = tmp_path / "sources"
+    file = sweep_file(tmp_path, stream=["celeba-anime", "celeba-df2k"])
+    jobs = jobs_of(
+        read_sweep(file, overrides=["stream=celeba-anime"]).members, tmp_path / "a", shared
+    )
+    status = '{"state": "interrupted", "iteration": 1, "of": 2}'
+    files = {"config.yaml": jobs[0].config.to_yaml(), "status.json": status}
+    RunFolder.create(jobs[0].folder, False, files)
+    other = ["stream=celeba-df2k", "checkpoint.minutes=3"]
+    again = jobs_of(read_sweep(file, overrides=other).members, tmp_path / "b", shared)
+    assert again[0].folder == jobs[0].folder
+    assert again[0].config.stream == "celeba-anime"  # it goes on as it began
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
+def test_a_sweep_that_is_killed_takes_its_runs_with_it(tmp_path: Path) -> None:
+    script = (
+        "import subprocess, sys, time; from cl_sr.sweeps.runner import _end_with_parent as end; "
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], "
+        "preexec_fn=end, start_new_session=True); print(child.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    for _ in range(100):
+        try:
+            alive = "\nState:\tZ" not in Path(f"/proc/{child}/status").read_text()
+        except FileNotFoundError:
+            alive = False
+        if not alive:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the child lives on")
 
 
 def test_two_sweeps_do_not_share_a_folder(tmp_path: Path) -> None:

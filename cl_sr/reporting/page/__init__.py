@@ -57,6 +57,11 @@ class Grid:
         return bool(self.before and self.after)
 
     @property
+    def side(self) -> int:
+        """Of a tile on the screen: a whole multiple of its pixels, about 96."""
+        return self.pixels * max(1, round(96 / self.pixels))
+
+    @property
     def zoom(self) -> int:
         """To begin with: about 380 pixels on the screen."""
         return max(1, min(24, 380 // self.pixels))

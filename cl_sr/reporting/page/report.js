@@ -7,6 +7,7 @@ for (const viewer of document.querySelectorAll(".viewer")) {
   const control = (name) => viewer.querySelector(`[name="${name}"]`);
   const [image, before, after, zoom, split] =
     ["image", "before", "after", "zoom", "split"].map(control);
+  const stage = viewer.querySelector(".stage");
   const pair = viewer.querySelector(".pair");
   const [under, over] = pair.querySelectorAll("img");
   const edge = pair.querySelector(".edge");
@@ -28,19 +29,47 @@ for (const viewer of document.querySelectorAll(".viewer")) {
     const tile = (select) => cells[Number(select.value) + 1].querySelector("img");
     for (const [target, select] of [[under, before], [over, after]]) {
       const source = tile(select);
+      target.hidden = source === null;
       if (source === null) continue;
       target.src = source.src;
       target.alt = source.alt;
     }
     // Whole multiples of the pixels of the high-resolution image: what is seen is what is there.
     const side = Number(viewer.dataset.pixels) * Number(zoom.value);
+    const former = pair.clientWidth || side;
+    const middle = [
+      (stage.scrollLeft + stage.clientWidth / 2) / former,
+      (stage.scrollTop + stage.clientHeight / 2) / former,
+    ];
     for (const element of [under, over]) element.style.width = element.style.height = `${side}px`;
     pair.style.width = pair.style.height = `${side}px`;
     over.style.clipPath = `inset(0 0 0 ${split.value}%)`;
     edge.style.left = `${split.value}%`;
-    said.textContent = `${zoom.value} x, left: ${heads[before.value]}, right: ${heads[after.value]}`;
+    if (side !== former) {
+      stage.scrollLeft = middle[0] * side - stage.clientWidth / 2;
+      stage.scrollTop = middle[1] * side - stage.clientHeight / 2;
+    }
+    const missing = [under, over].some((element) => element.hidden) ? ", one is not there" : "";
+    said.textContent =
+      `${zoom.value} x, left: ${heads[before.value]}, right: ${heads[after.value]}${missing}`;
   };
+
+  // The mouse drags the crop; the arrow keys scroll it, as it can have the focus.
+  stage.addEventListener("pointerdown", (event) => {
+    stage.setPointerCapture(event.pointerId);
+    event.preventDefault();
+  });
+  stage.addEventListener("pointermove", (event) => {
+    if (!stage.hasPointerCapture(event.pointerId)) return;
+    stage.scrollLeft -= event.movementX;
+    stage.scrollTop -= event.movementY;
+  });
   viewer.addEventListener("input", show);
   show();
   viewer.hidden = false;
 }
+
+// On paper everything is open.
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("details")) details.open = true;
+});
