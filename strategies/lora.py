@@ -29,7 +29,8 @@ class Lora(Strategy):
 
     `train=factors` trains A and B, as they do. `train=weights` trains W (but no biases and norms,
     of which an adapter has none), and `B A` is the best approximation of its change (Eckart and
-    Young, 1936): it learns as fast as fine-tuning, at its learning rate.
+    Young, 1936): it learns as fast as fine-tuning, at its learning rate. Then a domain may start
+    from the weights that the last one has (`start=last`), which a far domain profits from.
 
     Memory: from the second domain on the first weights, and rank * (rows + columns) numbers a layer
     and domain. Time: as fine-tuning.
@@ -40,6 +41,9 @@ class Lora(Strategy):
     rank: int = option(16, "of the adapters")
     where: str = option("", "regular expression of the layers that get one; empty: all")
     train: Literal["factors", "weights"] = option("factors", "what is trained, see above")
+    start: Literal["first", "last"] = option(
+        "first", "which domain's weights a later one starts from, with train=weights"
+    )
     lr: float = option(8.0, "times train.lr, with train=factors")
 
     def check(self, steps: int) -> None:
@@ -73,13 +77,15 @@ class Lora(Strategy):
         return rate * self.lr if experience and self.train == "factors" else rate
 
     def adapt(self, template: SR3Template, memory: Memory) -> None:
-        from cl_sr.models.lora import adaptable, attach
+        from cl_sr.models.lora import adaptable, attach, merged
 
         if template.number == 0:
             return
         if "base" not in memory:
             memory["base"] = template.inference_state
-        template.net.load_state_dict(memory["base"])
+        last: dict[str, Tensor] = memory.get(f"adapter-{template.number - 1}", {})
+        warm = self.start == "last" and self.train == "weights"
+        template.net.load_state_dict(merged(memory["base"], last if warm else {}))
         if self.train == "factors":
             attach(template.net, self.rank, self.where)
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from cl_sr.errors import InputError
 from cl_sr.strategies.base import Memory, option
 from cl_sr.strategies.lora import Lora
 
@@ -23,24 +24,35 @@ class Router(Lora):
     """As `lora`, and restores each image with the adapter of the domain that it looks like.
 
     The domain is that of the largest likelihood of the low-resolution image, shrunk to 8 pixels,
-    under one Gaussian a domain (`cl_sr.models.gaussian`); no label is needed at test time. The idea
-    is that of *Expert Gate* (Aljundi et al., arXiv 1611.06194), which has an autoencoder a domain.
+    under a scale mixture of Gaussians a domain (`cl_sr.models.gaussian`); no label is needed at
+    test time. The idea is that of *Expert Gate* (Aljundi et al., arXiv 1611.06194), which has an
+    autoencoder a domain.
 
-    It trains the weights and keeps their change as an adapter (`train=weights`, see `lora`).
+    It trains the weights, from those of the last domain, and keeps their change as an adapter
+    (`train=weights,start=last`, see `lora`).
 
     Memory: that of `lora`, and 65 images of 8x8 floats a domain. Time: as fine-tuning.
     """
 
     plain_start: ClassVar[bool] = True
 
-    rank: int = option(32, "of the adapters")
+    rank: int = option(64, "of the adapters")
     train: Literal["factors", "weights"] = option("weights", "what is trained, see lora")
+    start: Literal["first", "last"] = option("last", "see lora")
+    scales: int = option(8, "of the mixture that tells the domains apart")
+
+    def check(self, steps: int) -> None:
+        super().check(steps)
+        if not 1 <= self.scales <= 64:
+            raise InputError("strategy router: scales must be from 1 to 64")
 
     def begin(self, template: SR3Template, memory: Memory) -> None:
         from cl_sr.models.gaussian import Gaussian
 
         low = template.low_resolution_images().float() / 127.5 - 1
-        memory[f"domain-{template.number}"] = Gaussian.fit(_small(low)).tensors()
+        memory[f"domain-{template.number}"] = Gaussian.fit(
+            _small(low), scales=self.scales
+        ).tensors()
 
     def choose(self, memory: Memory, lr: Tensor) -> Tensor:
         """The number of the domain that each image `(B, 3, h, w)` in [-1, 1] looks like, `(B,)`."""

@@ -57,7 +57,7 @@ class Row:
             last one.
         over: by metric, the final value on the last domain - bicubic upsampling's.
         forgetting: by metric, just after learning a domain - final, mean of the earlier domains.
-        gain: by metric, what learning each later domain gave it.
+        gain: by metric, what each later domain gained since the first was learnt.
         share: by metric, the gain as a share of the baseline's.
         against: by metric, the final value on the earlier domains - the baseline's.
         time: seconds of the later experiences over the baseline's.
@@ -238,11 +238,14 @@ class Comparison:
     def _gains(
         self, runs: Sequence[Finished], references: Sequence[Finished], metric: str
     ) -> Images:
-        """What learning each domain but the first gave it."""
-        before = dict(zip(self.domains[1:], self.domains, strict=False))
-        later = self.domains[1:]
+        """What each domain but the first gained since the first was learnt.
+
+        Not since just before it was learnt: a strategy that spoils a domain that is still to come
+        would gain the more by learning it.
+        """
+        first, later = self.domains[0], self.domains[1:]
         new = _average(runs, metric, later, _just_after)
-        old = _average(references, metric, later, lambda _, d: before[d])
+        old = _average(references, metric, later, lambda *_: first)
         return {d: new[d] - old[d] for d in new}
 
     def _windows(
@@ -319,10 +322,11 @@ class Comparison:
         plain = self.baseline_name
         meaning = (
             "Forgetting: just after learning - at the end, mean of the domains before the last "
-            f"one; below zero it became better. Share: of the gain of {plain} on the later "
-            f"domains. Time: of learning them, over that of {plain} (CPU time on a CPU). Kept: "
-            "images, statistics and importances that learning the last domain has from the ones "
-            "before; copies of the weights are not counted."
+            "one; below zero it became better. Gain: just after learning a later domain - just "
+            f"after the first one. Share: of the gain of {plain}. Time: of learning them, over "
+            f"that of {plain} (CPU time on a CPU). Kept: images, statistics and importances that "
+            "learning the last domain has from the ones before; copies of the weights are not "
+            "counted."
         )
         return (
             f"Protocol {told('eval.protocol')}; low resolution: {told('data.kernel')}, x{scale}"

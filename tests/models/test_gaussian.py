@@ -149,3 +149,56 @@ def test_domains_with_the_same_mean_are_told_apart_by_their_spread() -> None:
     of_flat, of_rough = Gaussian.fit(flat[:40], 4), Gaussian.fit(rough[:40], 4)
     assert (of_flat.log_likelihood(flat[40:]) > of_rough.log_likelihood(flat[40:])).all()
     assert (of_rough.log_likelihood(rough[40:]) > of_flat.log_likelihood(rough[40:])).all()
+
+
+# Scale mixtures
+
+
+def textures(count: int, dims: int, seed: int = 0) -> Tensor:
+    """As `cloud`, at three scales."""
+    x = cloud(count, dims, seed)
+    middle = torch.arange(dims)
+    sizes = torch.tensor([0.1, 1.0, 3.0])[torch.arange(count) % 3]
+    return middle + (x - middle) * sizes[:, None]
+
+
+def test_the_likelihood_of_a_mixture_is_the_sum_written_out() -> None:
+    gaussian = Gaussian.fit(textures(300, 6), components=3, scales=4)
+    points = textures(9, 6, seed=1)
+    assert gaussian.weights.sum().item() == pytest.approx(1, abs=1e-5)
+    expected = torch.zeros(9, dtype=torch.float64)
+    for scale, weight in zip(gaussian.scales.double(), gaussian.weights.double(), strict=True):
+        one = MultivariateNormal(gaussian.mean.double(), scale * covariance(gaussian))
+        expected += weight * one.log_prob(points.double()).exp()
+    found = gaussian.log_likelihood(points).double()
+    assert torch.allclose(found, expected.log(), rtol=1e-4, atol=1e-3)
+
+
+def test_a_mixture_finds_the_scales() -> None:
+    gaussian = Gaussian.fit(textures(4000, 6), scales=3)
+    order = gaussian.scales.argsort()
+    weights, scales = gaussian.weights[order], gaussian.scales[order]
+    assert weights.tolist() == pytest.approx([1 / 3] * 3, abs=0.04)
+    assert (scales / scales[1]).tolist() == pytest.approx([0.01, 1, 9], rel=0.25)
+
+
+def test_more_scales_make_images_of_many_scales_likelier() -> None:
+    seen, unseen = textures(2000, 6), textures(2000, 6, seed=1)
+    one, eight = (Gaussian.fit(seen, scales=k).log_likelihood(unseen).mean() for k in (1, 8))
+    assert eight > one + 1
+
+
+def test_draws_of_a_mixture_have_its_covariance() -> None:
+    gaussian = Gaussian.fit(textures(2000, 4), scales=3)
+    torch.manual_seed(0)
+    drawn = gaussian.draw(40_000).double()
+    mean_scale = (gaussian.scales * gaussian.weights).sum().double()
+    expected = mean_scale * covariance(gaussian)
+    away = drawn - gaussian.mean.double()
+    found = away.T @ away / len(drawn)
+    assert torch.allclose(found, expected, atol=0.05 * float(expected.diagonal().max()))
+
+
+def test_images_that_are_all_alike_are_no_obstacle() -> None:
+    gaussian = Gaussian.fit(torch.ones(10, 5), scales=4)
+    assert gaussian.log_likelihood(torch.ones(2, 5)).isfinite().all()

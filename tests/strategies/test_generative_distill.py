@@ -93,6 +93,8 @@ def test_the_statistics_are_those_of_the_low_resolution_images(world: Any) -> No
         "components": (3, 48),
         "variances": (3,),
         "rest": (1,),
+        "scales": (1,),
+        "weights": (1,),
     }
     low = downsample(world.images[0], 4).float() / 255
     either = (low + low.flip(-1)).mean(0) / 2
@@ -107,10 +109,10 @@ def test_no_image_is_kept_between_experiences(world: Any) -> None:
         kept = template.memory[OWN]
         assert set(kept) == {f"domain-{k}" for k in range(number + 1)}
         for part in kept.values():
-            assert set(part) == {"mean", "components", "variances", "rest"}
+            assert set(part) == {"mean", "components", "variances", "rest", "scales", "weights"}
             assert all(tensor.is_floating_point() for tensor in part.values())
             # 2 components, a mean, and 3 numbers: fewer than the 14 images have
-            assert sum(tensor.numel() for tensor in part.values()) == 3 * 48 + 3
+            assert sum(tensor.numel() for tensor in part.values()) == 3 * 48 + 3 + 2
 
 
 def test_its_rows_are_to_be_answered_as_the_teacher_did_and_the_others_truly(world: Any) -> None:

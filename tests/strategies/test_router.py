@@ -110,12 +110,12 @@ def test_the_domain_that_is_being_learnt_has_the_net_as_it_is(world: Any) -> Non
 
 
 def test_what_inference_needs_beside_a_net_is_counted(world: Any) -> None:
-    """Adapters: of mix (4 x 54), shift (4 x 1), out (3 x 4), at rank 2; Gaussians of 48 numbers."""
+    """Adapters: of mix (4 x 54), shift (4 x 1), out (3 x 4), at rank 2; mixtures of 8 scales."""
     trained = world.train("router:rank=2,train=factors", experiences=3)
     adapter = 2 * (4 + 54) + 2 * (4 + 1) + 2 * (3 + 4)
     held = memory(trained)
     components = [len(held[f"domain-{k}"]["components"]) for k in range(3)]
-    gaussians = sum(48 + k * 48 + k + 1 for k in components)
+    gaussians = sum(48 + k * 48 + k + 1 + 2 * 8 for k in components)
     assert trained.strategy.extra_parameters(trained.memory) == 2 * adapter + gaussians
 
 
@@ -123,3 +123,15 @@ def test_with_one_domain_there_is_nothing_to_choose(world: Any) -> None:
     template = world.train("router", experiences=1)
     lr = low(world, 2, 2)
     assert template.strategy.denoiser(template, template.memory, lr) is template.inference_net
+
+
+def test_a_domain_starts_from_the_last_one_or_from_the_first(world: Any) -> None:
+    for start in ("last", "first"):
+        template = world.train(f"router:rank=99,start={start}", experiences=2)
+        held = memory(template)
+        learnt = {name: weight.clone() for name, weight in template.net.state_dict().items()}
+        template.learning = template.experience = world.benchmark.train_stream[2]
+        template.strategy.adapt(template, template.memory)
+        now = template.net.state_dict()
+        expected = learnt if start == "last" else held["base"]
+        assert all(torch.allclose(now[name], expected[name], atol=1e-5) for name in now)
