@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import yaml
 from rich.console import Console
 from rich.text import Text
 
 from cl_sr.errors import InputError
-from cl_sr.evaluation.bootstrap import Figure
+from cl_sr.evaluation.bootstrap import Figure, mean
 from cl_sr.evaluation.matrix import BICUBIC, ForgettingMatrix
 from cl_sr.evaluation.windows import WindowError, errors_from_csv
 from cl_sr.reporting.tables import (
@@ -118,6 +121,8 @@ def _report(
         tables.append(forgetting_table(matrices, labels, images))
     if windows and (changes := _window_table(windows, labels)).rows:
         tables.append(changes)
+    if any(data.get("leaked") for data in environment["data"].values()) and matrices:
+        tables.append(_leak_table(folder.read_text("manifest.csv"), images, matrices[0], labels))
     return Report(
         title=f"{config['stream']}, {config['strategy']}" + (", stand-in images" * standins),
         state=_state(status),
@@ -141,10 +146,39 @@ def _check_images(images: Measured, matrices: Sequence[ForgettingMatrix]) -> Non
     """
     for (after, domain), values in images.items():
         for matrix in matrices:
-            mean = matrix.rows.get(after, {}).get(domain)
+            told = matrix.rows.get(after, {}).get(domain)
             found = values.get(matrix.metric)
-            if mean is not None and found and not math.isclose(fmean(found), mean, abs_tol=1e-6):
+            if told is not None and found and not math.isclose(fmean(found), told, abs_tol=1e-6):
                 raise ValueError(f"images.csv does not agree with matrix.csv: {after}, {domain}")
+
+
+def _leak_table(
+    manifest: str, images: Measured, matrix: ForgettingMatrix, labels: Mapping[str, str]
+) -> Table:
+    """How much better test images do that are copies of training images, at the end of a run.
+
+    Over bicubic upsampling, as those with copies may be easier ones.
+    """
+    trained: dict[str, set[str]] = {}
+    tested: dict[str, list[str]] = {}
+    for line in csv.DictReader(io.StringIO(manifest)):
+        if line["side"] == "train":
+            trained.setdefault(line["domain"], set()).add(line["sha256"])
+        else:
+            tested.setdefault(line["domain"], []).append(line["sha256"])
+    rows = []
+    last = [*matrix.rows][-1]
+    for domain, label in labels.items():
+        ours, bicubic = (images.get((row, domain), {}).get("psnr") for row in (last, BICUBIC))
+        if not ours or not bicubic:
+            continue
+        over = np.asarray(ours) - np.asarray(bicubic)
+        copies = np.array([sha in trained.get(domain, ()) for sha in tested[domain][: len(over)]])
+        for name, chosen in (("copies of training images", copies), ("others", ~copies)):
+            if chosen.any():
+                figure = mean({domain: over[chosen]}).text(2, sign=True)
+                rows.append([f"{label}, {name}", str(chosen.sum()), figure])
+    return Table("What leaks", ["test images", "number", "PSNR vs bicubic (dB)"], rows)
 
 
 def _window_table(errors: Sequence[WindowError], labels: Mapping[str, str]) -> Table:

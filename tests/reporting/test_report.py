@@ -102,3 +102,34 @@ def test_the_text_is_plain_enough_for_any_terminal(tmp_path: Path) -> None:
     report = build_report(make_run(tmp_path / "run"))
     (report.title + report.headline + report.protocol).encode("ascii")
     "".join(cell for table in report.tables for row in table.rows for cell in row).encode("ascii")
+
+
+def test_what_leaks_is_told_by_images_with_and_without_copies(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    environment = folder.read_json("env.json")
+    environment["data"]["animef"]["leaked"] = 1
+    folder.write_json("env.json", environment)
+    folder.write(
+        "manifest.csv",
+        "domain,side,sha256\ncelebA,train,x\nanimef,train,a\nanimef,test,b\nanimef,test,a\n"
+        "animef,test,c\n",
+    )
+    # 16.25 on average by bicubic, 17.75 at the end; the second image is a copy.
+    folder.write(
+        "images.csv",
+        "after,domain,image,psnr\n"
+        "bicubic,animef,0,16\nbicubic,animef,1,16.75\nbicubic,animef,2,16\n"
+        "animef,animef,0,17\nanimef,animef,1,19\nanimef,animef,2,17.25\n",
+    )
+    (table,) = [table for table in build_report(folder).tables if table.title == "What leaks"]
+    assert table.rows == [
+        ["animef (stand-in), copies of training images", "1", "+2.25"],
+        ["animef (stand-in), others", "2", "+1.12 ± 0.12"],
+    ]
+
+
+def test_images_that_do_not_agree_with_the_matrix_are_damage(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    folder.write("images.csv", "after,domain,image,psnr\nbicubic,animef,0,16\n")
+    with pytest.raises(InputError, match=r"does not agree with matrix\.csv"):
+        build_report(folder)
