@@ -22,17 +22,18 @@ class Replay(Strategy):
 
         L = (1 - ratio) L(new images) + ratio L(kept images),
 
-    at an unchanged batch size. `balanced` keeps the same number of every domain; `reservoir` keeps
-    a uniform sample of all images so far (Vitter, 1985), so that a large domain has more of them.
+    at an unchanged batch size. `balanced` shares `size` among the domains; `each` keeps `size` of
+    every domain; `reservoir` keeps a uniform sample of all images so far (Vitter, 1985), so that a
+    large domain has more of them.
 
-    Memory: `size` high-resolution images of 8 bit. Time: as fine-tuning.
+    Memory: `size` high-resolution images of 8 bit, or as many a domain. Time: as fine-tuning.
     """
 
     plain_start: ClassVar[bool] = True
 
-    size: int = option(160, "images to keep, of all domains together")
+    size: int = option(160, "images to keep, of all domains together; of each, with policy=each")
     ratio: float = option(0.5, "share of each batch, 0 < ratio < 1")
-    policy: Literal["balanced", "reservoir"] = option("balanced", "which images are kept")
+    policy: Literal["balanced", "each", "reservoir"] = option("balanced", "which images are kept")
 
     def check(self, steps: int) -> None:
         if self.size < 1:
@@ -68,6 +69,8 @@ class Replay(Strategy):
             memory |= {"images": new[best], "keys": keys[best]}
             return
         share, more = divmod(self.size, template.number + 1)
+        if self.policy == "each":
+            share, more = self.size, 0
         for k in range(template.number):
             memory[f"images.{k}"] = memory[f"images.{k}"][: share + (k < more)].clone()
         memory[f"images.{template.number}"] = new[: share + (template.number < more)].clone()

@@ -45,6 +45,22 @@ def test_balanced_keeps_the_same_number_of_every_domain(
         before = dict(kept)
 
 
+def test_each_keeps_as_many_of_every_domain(world: Any) -> None:
+    template = world.template(Replay(size=3, policy="each"))
+    for number in range(3):
+        world.learn(template, [number])
+        kept = template.memory[OWN]
+        assert [len(kept[f"images.{k}"]) for k in range(number + 1)] == [3] * (number + 1)
+
+
+def test_each_and_balanced_are_the_same_until_there_are_two_domains(world: Any) -> None:
+    nets = [
+        world.train(Replay(size=3, policy=policy), experiences=2).net.state_dict()
+        for policy in ("each", "balanced")
+    ]
+    assert all(torch.equal(nets[0][name], nets[1][name]) for name in nets[0])
+
+
 def test_what_is_kept_holds_no_more_bytes_than_its_images(world: Any) -> None:
     """A slice would keep all images of before in memory."""
     template = world.train(Replay(size=6), experiences=3)
