@@ -51,7 +51,7 @@ def test_a_sweep_with_a_member_that_fails(tiny_sweep: str, tmp_path: Path) -> No
     assert "finetune" in result.stdout
     for name in ("report.html", "report.md", "comparison.csv", "sweep.json", "tables/psnr.csv"):
         assert (out / name).is_file(), name
-    (shared,) = (out / "sources").iterdir()
+    (shared,) = (path for path in (out / "sources").iterdir() if path.is_dir())
     rows = list(csv.DictReader((out / "finetune-seed0" / "matrix.csv").open()))
     assert {row["after"] for row in rows} == {"bicubic", "init", "celeba", "animef"}
     config = yaml.safe_load((out / "finetune-seed0" / "config.yaml").read_text())

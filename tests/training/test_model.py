@@ -124,7 +124,7 @@ def test_ddnm_with_a_prior_of_ones_own(tmp_path: Path, tiny: list[str], prior: P
     execute(plan([*tiny, "train.iterations=[1, 1]"]), plain)
     # The same test images and degradation: the same bicubic row.
     assert folder.matrices()[0].rows["bicubic"] == plain.matrices()[0].rows["bicubic"]
-    text = build_report(folder).markdown([])
+    text = build_report(folder).markdown([], "cl-sr run")
     assert "| zero-shot |" in text
     assert "sampler ddnm, 3 steps" in text
     assert not (folder.path / "checkpoints").exists()
