@@ -239,6 +239,13 @@ def budgets(iterations: int | Sequence[int], count: int) -> list[int]:
     return given + given[-1:] * (count - len(given))
 
 
+def pick(values: Any, key: str) -> Any:
+    """What stands at `section.key` in nested values; None where there is no such place."""
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
+
+
 def presets() -> dict[str, str]:
     """The shipped presets of runs, each with the first line of its comment."""
     return _shipped(sweeps=False)

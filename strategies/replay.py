@@ -68,9 +68,8 @@ class Replay(Strategy):
             best = keys.argsort(descending=True)[: self.size]
             memory |= {"images": new[best], "keys": keys[best]}
             return
-        share, more = divmod(self.size, template.number + 1)
-        if self.policy == "each":
-            share, more = self.size, 0
+        domains = 1 if self.policy == "each" else template.number + 1
+        share, more = divmod(self.size, domains)
         for k in range(template.number):
             memory[f"images.{k}"] = memory[f"images.{k}"][: share + (k < more)].clone()
         memory[f"images.{template.number}"] = new[: share + (template.number < more)].clone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,8 +47,6 @@ def compare_and_show(
     paths: Sequence[Path], by: Sequence[str], out: Path | None, messages: Console
 ) -> None:
     """Compare the runs in `paths`, show it, and write it to `out`."""
-    import shlex
-
     command = shlex.join(
         ["cl-sr", "compare", *map(str, paths), *(f"--by={key}" for key in by), "--out", str(out)]
     )

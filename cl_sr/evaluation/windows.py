@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
 from itertools import pairwise
@@ -67,6 +68,11 @@ def denoising_errors(
     noise = torch.randn(image.shape, generator=generator).to(image.device)
     found = denoise(q_sample(diffused, level, noise), condition, level)
     return (found - noise).square().mean(dim=(1, 2, 3)).double()
+
+
+def growth(now: float | None, then: float | None) -> float:
+    """How much larger an error got, in dB; NaN where one of the two is not known."""
+    return 10 * math.log10(now / then) if now and then else math.nan
 
 
 def errors_to_csv(errors: Iterable[WindowError]) -> str:

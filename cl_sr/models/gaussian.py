@@ -12,7 +12,7 @@ flat skies stand beside rich textures: one Gaussian wide enough for those finds 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -57,9 +57,7 @@ class Gaussian:
             sizes = distances.quantile(places) / x.shape[1]
             weights = torch.full_like(sizes, 1 / scales)
             for _ in range(ROUNDS):
-                found = cls(
-                    **(asdict(found) | {"scales": sizes.clamp(min=LEAST), "weights": weights})
-                )
+                found = replace(found, scales=sizes.clamp(min=LEAST), weights=weights)
                 chances = found._by_scale(x).softmax(1)
                 weights = chances.mean(0).clamp(min=1e-6)
                 importances = (chances / found.scales).sum(1)

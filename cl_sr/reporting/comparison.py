@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 from typing import Any, NoReturn
 
@@ -22,6 +23,7 @@ from cl_sr.config import keys
 from cl_sr.errors import InputError
 from cl_sr.evaluation.bootstrap import RESAMPLINGS, Array, Figure, mean, ratio
 from cl_sr.evaluation.matrix import BICUBIC, INIT
+from cl_sr.evaluation.windows import growth
 from cl_sr.reporting.finished import Finished, Found
 from cl_sr.reporting.tables import Table, digits, metric_name, number, writable
 
@@ -255,20 +257,21 @@ class Comparison:
         places = {place[2:] for place in references[0].windows}
         found = {}
         for window in sorted(places):
-            changes = []
-            for run, reference in zip(runs, references, strict=True):
-                for domain in self.domains[:-1]:
-                    now = run.windows.get((run.rows[-1], domain, *window))
-                    then = reference.windows.get((domain, domain, *window))
-                    if now and then:
-                        changes.append(10 * math.log10(now / then))
-            if changes:
-                found[window] = fmean(changes)
+            changes = [
+                growth(
+                    run.windows.get((run.rows[-1], domain, *window)),
+                    reference.windows.get((domain, domain, *window)),
+                )
+                for run, reference in zip(runs, references, strict=True)
+                for domain in self.domains[:-1]
+            ]
+            if known := [change for change in changes if not math.isnan(change)]:
+                found[window] = fmean(known)
         return found
 
     # What is shown
 
-    @property
+    @cached_property
     def mixed(self) -> bool:
         """Whether rows were measured on different images, or in different ways."""
         places = [(BICUBIC, domain) for domain in self.domains]
@@ -386,7 +389,7 @@ class Comparison:
             rows.append(["bicubic upsampling", *(known.get(name, "-") for name in columns)])
         return Table(metric_name(metric), [self._told_by, *columns], rows)
 
-    @property
+    @cached_property
     def uneven(self) -> bool:
         """Whether rows are means of different seeds, and so of different trainings."""
         return len({row.seeds for row in self.rows}) > 1

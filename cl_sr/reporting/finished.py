@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cl_sr.config import budgets, read_yaml, resolve
+from cl_sr.config import budgets, pick, read_yaml, resolve
 from cl_sr.errors import InputError
 from cl_sr.evaluation.bootstrap import Array
 from cl_sr.evaluation.matrix import BICUBIC, INIT
@@ -32,7 +29,7 @@ class Finished:
         data: of each domain: source, number of images.
         environment: as in `env.json`.
         manifest: the hash of the list of its images.
-        tested: by domain, a hash of the images that were tested on, in order.
+        tested: by domain, the hashes of the images that were tested on, in order.
         metrics: by name, whether higher is better.
         images: by row and domain, then by metric, a value an image.
         records: of every evaluation, as in `metrics.jsonl`.
@@ -46,7 +43,7 @@ class Finished:
     data: dict[str, Any]
     environment: dict[str, Any]
     manifest: str
-    tested: dict[str, str]
+    tested: dict[str, list[str]]
     metrics: dict[str, bool]
     images: Mapping[tuple[str, str], Mapping[str, list[float]]]
     records: list[dict[str, Any]]
@@ -104,10 +101,7 @@ class Finished:
 
     def setting(self, key: str) -> Any:
         """What the configuration says."""
-        found: Any = self.config
-        for part in key.split("."):
-            found = found.get(part) if isinstance(found, Mapping) else None
-        return found
+        return pick(self.config, key)
 
     @property
     def first_iterations(self) -> int:
@@ -150,7 +144,7 @@ def read_finished(path: Path) -> Finished:
             environment["data"],
             environment,
             environment["manifest_sha256"],
-            _tested(folder.read_text("manifest.csv")),
+            {domain: tested for domain, (_, tested) in folder.hashes().items()},
             environment["metrics"],
             folder.images(),
             list(folder.metrics()),
@@ -163,16 +157,6 @@ def read_finished(path: Path) -> Finished:
         raise InputError(
             f"{path} is damaged ({type(error).__name__}: {error}): repeat it with `cl-sr run`"
         ) from error
-
-
-def _tested(manifest: str) -> dict[str, str]:
-    """By domain, a hash of what a manifest lists beside the training images."""
-    found: dict[str, Any] = {}
-    for line in csv.DictReader(io.StringIO(manifest)):
-        if line["side"] != "train":
-            digest = found.setdefault(line["domain"], hashlib.sha256())
-            digest.update(line["sha256"].encode())
-    return {domain: digest.hexdigest() for domain, digest in found.items()}
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from cl_sr.reporting.samples import (
     data_address,
     read_strips,
 )
-from cl_sr.reporting.tables import Table
+from cl_sr.reporting.tables import Table, domain_labels
 from cl_sr.training.run_folder import RunFolder
 
 MOST_COLUMNS = 8  # of images over the iterations
@@ -277,7 +277,7 @@ def _side_by_side(comparison: Comparison, prefix: str) -> list[Grid]:
     grids = []
     for number, domain in enumerate(comparison.domains):
         run = next(iter(firsts.values()))
-        label = f"{domain} (stand-in)" if run.data[domain]["source"] == "stand-in" else domain
+        label = domain_labels(run.data)[domain]
         files = {
             name: run.path / "samples" / domain / f"after-{run.rows[-1]}.png"
             for name, run in firsts.items()

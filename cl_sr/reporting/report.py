@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +16,12 @@ from rich.text import Text
 from cl_sr.errors import InputError
 from cl_sr.evaluation.bootstrap import Figure, mean
 from cl_sr.evaluation.matrix import BICUBIC, ForgettingMatrix
-from cl_sr.evaluation.windows import WindowError, errors_from_csv
+from cl_sr.evaluation.windows import WindowError, errors_from_csv, growth
 from cl_sr.reporting.tables import (
     Measured,
     Table,
     difference,
+    domain_labels,
     forgetting_table,
     matrix_table,
     number,
@@ -41,7 +40,6 @@ class Report:
         protocol: everything that the figures depend on.
         tables: the matrices and the forgetting figures.
         matrices, records, labels: what the figures are drawn from.
-        windows: the denoising errors by time-steps.
         environment, config: where and how it was run.
     """
 
@@ -53,7 +51,6 @@ class Report:
     matrices: list[ForgettingMatrix]
     records: list[dict[str, Any]]
     labels: dict[str, str]
-    windows: list[WindowError]
     environment: dict[str, Any]
     config: dict[str, Any]
 
@@ -109,10 +106,7 @@ def _report(
     windows = []
     if folder.has("windows.csv"):
         windows = list(errors_from_csv(folder.read_text("windows.csv")))
-    labels = {
-        name: f"{name} (stand-in)" if data["source"] == "stand-in" else name
-        for name, data in environment["data"].items()
-    }
+    labels = domain_labels(environment["data"])
     standins = any(data["source"] == "stand-in" for data in environment["data"].values())
     # A run that trains nothing, such as DDNM with a given prior.
     initial = "before training" if status["of"] else "zero-shot"
@@ -122,7 +116,7 @@ def _report(
     if windows and (changes := _window_table(windows, labels)).rows:
         tables.append(changes)
     if any(data.get("leaked") for data in environment["data"].values()) and matrices:
-        tables.append(_leak_table(folder.read_text("manifest.csv"), images, matrices[0], labels))
+        tables.append(_leak_table(folder.hashes(), images, matrices[0], labels))
     return Report(
         title=f"{config['stream']}, {config['strategy']}" + (", stand-in images" * standins),
         state=_state(status),
@@ -132,7 +126,6 @@ def _report(
         matrices=matrices,
         records=records,
         labels=labels,
-        windows=windows,
         environment=environment,
         config=config,
     )
@@ -153,19 +146,15 @@ def _check_images(images: Measured, matrices: Sequence[ForgettingMatrix]) -> Non
 
 
 def _leak_table(
-    manifest: str, images: Measured, matrix: ForgettingMatrix, labels: Mapping[str, str]
+    hashes: Mapping[str, tuple[list[str], list[str]]],
+    images: Measured,
+    matrix: ForgettingMatrix,
+    labels: Mapping[str, str],
 ) -> Table:
     """How much better test images do that are copies of training images, at the end of a run.
 
     Over bicubic upsampling, as those with copies may be easier ones.
     """
-    trained: dict[str, set[str]] = {}
-    tested: dict[str, list[str]] = {}
-    for line in csv.DictReader(io.StringIO(manifest)):
-        if line["side"] == "train":
-            trained.setdefault(line["domain"], set()).add(line["sha256"])
-        else:
-            tested.setdefault(line["domain"], []).append(line["sha256"])
     rows = []
     last = [*matrix.rows][-1]
     for domain, label in labels.items():
@@ -173,7 +162,8 @@ def _leak_table(
         if not ours or not bicubic:
             continue
         over = np.asarray(ours) - np.asarray(bicubic)
-        copies = np.array([sha in trained.get(domain, ()) for sha in tested[domain][: len(over)]])
+        trained, tested = hashes[domain]
+        copies = np.isin(tested[: len(over)], trained)
         for name, chosen in (("copies of training images", copies), ("others", ~copies)):
             if chosen.any():
                 figure = mean({domain: over[chosen]}).text(2, sign=True)
@@ -191,10 +181,7 @@ def _window_table(errors: Sequence[WindowError], labels: Mapping[str, str]) -> T
         if domain == last:
             continue
         changes = [
-            10 * math.log10(now / then)
-            if (now := found.get((last, domain, *window)))
-            and (then := found.get((domain, domain, *window)))
-            else math.nan
+            growth(found.get((last, domain, *window)), found.get((domain, domain, *window)))
             for window in windows
         ]
         if not all(map(math.isnan, changes)):

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
@@ -112,6 +112,14 @@ def metric_title(matrix: ForgettingMatrix) -> str:
     direction = "higher is better" if matrix.higher_is_better else "lower is better"
     unit = UNITS.get(matrix.metric)
     return f"{matrix.metric.upper().replace('_', ' ')} ({unit + ', ' if unit else ''}{direction})"
+
+
+def domain_labels(data: Mapping[str, Any]) -> dict[str, str]:
+    """What to call each domain of a run's `env.json`: stand-ins are told as such."""
+    return {
+        name: f"{name} (stand-in)" if domain["source"] == "stand-in" else name
+        for name, domain in data.items()
+    }
 
 
 def metric_name(metric: str) -> str:

@@ -31,6 +31,7 @@ from cl_sr.config import (
     PRESETS,
     RunConfig,
     check_key,
+    pick,
     presets,
     put,
     put_data,
@@ -190,9 +191,7 @@ def _baseline(
 
 
 def _value(config: RunConfig, key: str) -> Any:
-    found: Any = config.model_dump(mode="json")
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
+    found = pick(config.model_dump(mode="json"), key)
     return spell(find_strategy(found), found) if key == "strategy" else found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from cl_sr.config import RunConfig, read_yaml, resolve
 from cl_sr.errors import InputError
 from cl_sr.files import write_text
 from cl_sr.sweeps.grid import Member
-from cl_sr.sweeps.sources import after_source, source
+from cl_sr.sweeps.sources import after_source, fingerprint, source
 from cl_sr.training.run_folder import RunFolder
 from cl_sr.training.stopping import StopRequest
 
@@ -80,9 +81,10 @@ def jobs_of(members: Sequence[Member], out: Path, shared: Path | None = None) ->
     """
     sources: dict[str, Job] = {}
     jobs = []
+    look = functools.cache(fingerprint)  # members have their images in common
     for member in members:
         config, needs = member.config, None
-        if (found := source(member.config)) is not None:
+        if (found := source(member.config, look)) is not None:
             name, first = found
             path = (shared or out / "sources") / name
             needs = sources.setdefault(name, Job(name, first, path))
@@ -153,8 +155,9 @@ def run_jobs(
                     turn(job, *_outcome(job, process.returncode, stop.signum is not None, out))
             if stop.signum is None:
                 for job in jobs:
-                    if job.state is State.WAITING and _lost(job.needs):
-                        turn(job, State.FAILED, f"its source {job.needs.name} has failed")  # type: ignore[union-attr]
+                    needed = job.needs
+                    if job.state is State.WAITING and needed and needed.state is State.FAILED:
+                        turn(job, State.FAILED, f"its source {needed.name} has failed")
                 free = [slot for slot in range(at_once) if slot not in running]
                 ready = (job for job in jobs if _ready(job) and not _elsewhere(job, changed))
                 for slot, job in zip(free, ready, strict=False):
@@ -209,10 +212,6 @@ def _lock(job: Job) -> FileLock | None:
     except Timeout:
         return None
     return lock
-
-
-def _lost(job: Job | None) -> bool:
-    return job is not None and job.state is State.FAILED
 
 
 def _start(job: Job, out: Path, slot: int, at_once: int) -> subprocess.Popen[bytes]:

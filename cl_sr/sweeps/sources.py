@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,12 +18,35 @@ from cl_sr.config import RunConfig, budgets
 from cl_sr.strategies import compose, find_strategy
 
 
-def source(config: RunConfig) -> tuple[str, RunConfig] | None:
+def fingerprint(path: Path) -> str:
+    """What tells files from others of the same name: names, sizes and times, of all below a folder.
+
+    Nothing is read, as they may be many and large.
+    """
+    if not path.exists():
+        return f"no {path}"
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        with suppress(OSError):
+            status = file.stat()
+            name = file.relative_to(path).as_posix() if file != path else ""
+            line = f"{name} {status.st_size} {status.st_mtime_ns}\n"
+            digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def source(
+    config: RunConfig, look: Callable[[Path], str] = fingerprint
+) -> tuple[str, RunConfig] | None:
     """The run that trains the first domain of a member alone, and what it is called.
 
     The name holds a hash of all that its weights depend on: two of the same name are the same,
     whatever streams they are of and wherever their images lie. None where a member has to train the
     first domain itself: its strategy acts on it already, or there is nothing to learn after it.
+
+    Args:
+        config: of the member.
+        look: what tells the files of a path; for many members, one that remembers.
     """
     domains = find_stream(config.stream).domain_names
     first, *others = domains
@@ -46,30 +70,13 @@ def source(config: RunConfig) -> tuple[str, RunConfig] | None:
     folder = folders.get(first) or (f"{root}/{first}" if root else None)
     depends |= {
         "domain": first,
-        "images": fingerprint(Path(folder)) if folder else None,
-        "stream": fingerprint(Path(config.stream)) if config.stream.endswith(".py") else None,
-        "init": fingerprint(Path(config.init)) if config.init else None,
+        "images": look(Path(folder)) if folder else None,
+        "stream": look(Path(config.stream)) if config.stream.endswith(".py") else None,
+        "init": look(Path(config.init)) if config.init else None,
         "version": cl_sr.__version__,
     }
     digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:8]
     return f"{first}-seed{config.seed}-{digest}", found
-
-
-def fingerprint(path: Path) -> str:
-    """What tells files from others of the same name: names, sizes and times, of all below a folder.
-
-    Nothing is read, as they may be many and large.
-    """
-    if not path.exists():
-        return f"no {path}"
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        with suppress(OSError):
-            status = file.stat()
-            name = file.relative_to(path).as_posix() if file != path else ""
-            line = f"{name} {status.st_size} {status.st_mtime_ns}\n"
-            digest.update(line.encode(errors="surrogateescape"))
-    return digest.hexdigest()
 
 
 def after_source(config: RunConfig, path: Path) -> RunConfig:

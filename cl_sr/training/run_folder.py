@@ -184,6 +184,19 @@ class RunFolder:
     def write_matrices(self, matrices: list[ForgettingMatrix]) -> None:
         self.write("matrix.csv", to_csv(matrices))
 
+    def hashes(self) -> dict[str, tuple[list[str], list[str]]]:
+        """By domain, the hashes of the images that were trained on, and of those tested on.
+
+        Raises:
+            InputError: there is no `manifest.csv`.
+            KeyError: it is none.
+        """
+        found: dict[str, tuple[list[str], list[str]]] = {}
+        for line in csv.DictReader(io.StringIO(self.read_text("manifest.csv"))):
+            sides = found.setdefault(line["domain"], ([], []))
+            sides[line["side"] != "train"].append(line["sha256"])
+        return found
+
     def images(self) -> dict[tuple[str, str], dict[str, list[float]]]:
         """Every test image's metrics: by `after` and domain, then by metric.
 
