@@ -134,13 +134,15 @@ def _unfinished(config: Any, out: Path | None) -> Path | None:
     if out is not None:
         if not (out / "config.yaml").is_file():
             return None
-        if not RunFolder(out).is_of(config):
-            raise InputError(f"{out} holds a run of another configuration: choose another --out")
+        if told := RunFolder(out).difference(config):
+            raise InputError(
+                f"{out} holds a run of another configuration ({told}): choose another --out"
+            )
         return out
     runs = [RunFolder(path.parent) for path in Path("runs").glob("*/status.json")]
     runs.sort(key=lambda run: (run.path / "status.json").stat().st_mtime, reverse=True)
-    alike = (run for run in runs if not run.finished and not run.locked and run.is_of(config))
-    found = next(alike, None)
+    waiting = (run for run in runs if not run.finished and not run.locked)
+    found = next((run for run in waiting if run.difference(config) is None), None)
     return None if found is None else found.path
 
 

@@ -98,9 +98,10 @@ def jobs_of(members: Sequence[Member], out: Path, shared: Path | None = None) ->
             job.config = resolve(read_yaml(job.folder / "config.yaml"))
         else:
             job.config = _as_begun(job.config, job.folder)
-            if not folder.is_of(job.config):
+            if told := folder.difference(job.config):
                 raise InputError(
-                    f"{job.folder} holds a run of another configuration: choose another --out"
+                    f"{job.folder} holds a run of another configuration ({told}): choose another"
+                    " --out"
                 )
         if folder.finished:
             job.state = State.FINISHED

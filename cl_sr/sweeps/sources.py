@@ -9,30 +9,39 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cl_sr
 from cl_sr.benchmarks import find_stream
 from cl_sr.config import RunConfig, budgets
+from cl_sr.data.folder import find_images
 from cl_sr.strategies import compose, find_strategy
 
 
 def fingerprint(path: Path) -> str:
-    """What tells files from others of the same name: names, sizes and times, of all below a folder.
+    """What tells files from others: their contents and names below a folder.
 
-    Nothing is read, as they may be many and large.
+    Not their times: data that was copied to another machine is the same data.
     """
     if not path.exists():
         return f"no {path}"
+    files = [path]
+    if path.is_dir():
+        files = find_images(path) or sorted(file for file in path.rglob("*") if file.is_file())
     digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        with suppress(OSError):
-            status = file.stat()
-            name = file.relative_to(path).as_posix() if file != path else ""
-            line = f"{name} {status.st_size} {status.st_mtime_ns}\n"
-            digest.update(line.encode(errors="surrogateescape"))
+    with ThreadPoolExecutor() as pool:
+        for file, content in zip(files, pool.map(_content, files), strict=True):
+            name = file.relative_to(path).as_posix()
+            digest.update(f"{name} {content}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
+
+
+def _content(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:  # told by the run, if it cares
+        return "unreadable"
 
 
 def source(

@@ -91,8 +91,11 @@ class RunFolder:
         except InputError:
             return False
 
-    def is_of(self, config: RunConfig) -> bool:
-        """Whether this is the run of a configuration. Nothing that its own names is imported."""
+    def difference(self, config: RunConfig) -> str | None:
+        """The first key in which this run is another than a configuration's; None: it is its run.
+
+        Nothing that its own configuration names is imported.
+        """
         from cl_sr import config as configuration
         from cl_sr.strategies import find_strategy, spell
 
@@ -100,14 +103,18 @@ class RunFolder:
             values = configuration.read_yaml(self.path / "config.yaml")
             theirs = configuration.resolve(values).model_dump()
         except InputError:
-            return False
+            return "its config.yaml cannot be read"
         ours = config.model_dump()
         ours["strategy"] = spell(find_strategy(config.strategy), config.strategy)
-        if config.init:  # the weights bring the rest
-            for values in (ours, theirs):
-                values["model"] = values["model"]["dropout"]
-                values["diffusion"] = values["diffusion"]["loss"]
-        return bool(ours == theirs)
+        names = [name for name, _ in configuration.keys()]  # noqa: SIM118 (no mapping)
+        for key in sorted(names, key="init".__eq__):  # of a sweep's, init follows from the rest
+            brought = key.startswith(("model.", "diffusion."))  # by the weights
+            if config.init and brought and key not in ("model.dropout", "diffusion.loss"):
+                continue
+            old, new = configuration.pick(theirs, key), configuration.pick(ours, key)
+            if old != new:
+                return f"its {key} is {old}, not {new}"
+        return None
 
     def write(self, name: str, text: str) -> None:
         """Replace a text file in one step."""

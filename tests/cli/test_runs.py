@@ -63,7 +63,7 @@ def test_auto_with_out_is_the_same_command_again_and_again(cli: Cli, tiny: list[
     assert "is finished" in again.stderr
     other = cli(*command, "train.batch_size=3")
     assert other.exit_code == 2
-    assert "another configuration" in other.stderr
+    assert "another configuration (its train.batch_size is" in other.stderr
 
 
 def test_a_run_by_name_goes_on_with_its_own_configuration(cli: Cli, tiny: list[str]) -> None:

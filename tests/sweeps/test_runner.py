@@ -191,7 +191,7 @@ def test_what_is_finished_is_not_run_again_nor_is_its_source(tmp_path: Path) -> 
     again = jobs_of(read_sweep(file).members, out)
     assert [job.state for job in again] == [State.WAITING, State.FINISHED, State.WAITING]
     assert [job.name.split("-")[0] for job in again] == ["celeba", "seed0", "seed1"]
-    with pytest.raises(InputError, match="holds a run of another configuration"):
+    with pytest.raises(InputError, match=r"\(its train\.lr is .*, not 0\.1\): choose"):
         jobs_of(read_sweep(file, overrides=["train.lr=0.1"]).members, out)
 
 
