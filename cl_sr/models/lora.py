@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 Factors = dict[str, Tensor]
@@ -71,8 +70,9 @@ def extract(
 ) -> Factors:
     """The best adapter of a rank for the change from old weights to new ones: `factors` of it.
 
-    Best in the sum of squares, by the singular value decomposition (Eckart and Young, 1936).
-    Weights of one dimension (biases, norms) have none.
+    Best in the sum of squares, by the singular value decomposition (Eckart and Young, 1936). A
+    layer that is narrower has the rank of its narrower side. Weights of one dimension (biases,
+    norms) have none.
     """
     found = {}
     for name, weight in new.items():
@@ -82,11 +82,9 @@ def extract(
         left, strength, right = torch.linalg.svd(
             (weight - old[name]).flatten(1), full_matrices=False
         )
-        root = strength[:rank].sqrt()
-        # Of one rank everywhere, as peft reads it: a narrow layer gets zeros.
-        missing = rank - len(root)
-        found[f"{layer}.A"] = F.pad(root[:, None] * right[:rank], (0, 0, 0, missing))
-        found[f"{layer}.B"] = F.pad(left[:, :rank] * root, (0, missing))
+        root = strength[:rank].sqrt()  # a narrow layer has fewer
+        found[f"{layer}.A"] = root[:, None] * right[:rank]
+        found[f"{layer}.B"] = left[:, :rank] * root
     return found
 
 
@@ -135,7 +133,7 @@ def save_peft(
         scale: of the adapter.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors, layers = {}, []
+    tensors, ranks = {}, {}
     for name, factor in adapter.items():
         layer, kind = name.rsplit(".", 1)
         trailing = kernels[f"{layer}.weight"].shape[2:]
@@ -145,13 +143,16 @@ def save_peft(
             factor.detach().cpu().reshape(shape).contiguous()
         )
         if kind == "A":
-            layers.append(layer)
-    rank = next(len(f) for name, f in adapter.items() if name.endswith(".A"))
+            ranks[layer] = len(factor)
+    rank = max(ranks.values())
+    narrow = {layer: own for layer, own in ranks.items() if own < rank}
     config = {
         "peft_type": "LORA",
         "r": rank,
         "lora_alpha": rank * scale,
-        "target_modules": layers,
+        "rank_pattern": narrow,
+        "alpha_pattern": {layer: own * scale for layer, own in narrow.items()},
+        "target_modules": list(ranks),
         "bias": "none",
         "lora_dropout": 0.0,
         "inference_mode": True,

@@ -249,3 +249,19 @@ def test_peft_adds_the_same(net: Layers, x: Tensor, tmp_path: Path) -> None:
     wrapped = peft.PeftModel.from_pretrained(fresh, tmp_path).eval()
     with torch.no_grad():
         assert torch.allclose(wrapped(x), net(x), rtol=1e-4, atol=1e-3)
+
+
+def test_peft_adds_the_same_where_layers_are_narrower_than_the_rank(
+    net: Layers, x: Tensor, tmp_path: Path
+) -> None:
+    peft = pytest.importorskip("peft")
+    old = {name: weight.clone() for name, weight in net.state_dict().items()}
+    new = {name: weight + 0.1 * torch.randn(weight.shape) for name, weight in old.items()}
+    adapter = extract(old, new, rank=5)
+    assert adapter["strided.A"].shape == (4, 45)
+    half = {name: factor / math.sqrt(1.5) for name, factor in adapter.items()}
+    save_peft(tmp_path, half, old, scale=1.5)
+    wrapped = peft.PeftModel.from_pretrained(copy.deepcopy(net), tmp_path).eval()
+    net.load_state_dict(merged(old, adapter))
+    with torch.no_grad():
+        assert torch.allclose(wrapped(x), net(x), rtol=1e-4, atol=1e-3)

@@ -270,7 +270,8 @@ def test_every_layer_that_is_written_has_the_rank_of_the_configuration(
     template.strategy.export(template, template.memory, tmp_path)
     written = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
-    pattern = config.get("rank_pattern", {})
+    pattern = config["rank_pattern"]
+    assert bool(pattern) == (train == "weights")
     for name, factor in written.items():
         layer = name.removeprefix("base_model.model.").rsplit(".", 2)[0]
         rank = factor.shape[0] if ".lora_A." in name else factor.shape[1]
