@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from jinja2 import Environment
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import cl_sr
 from cl_sr.reporting.tables import Table
@@ -67,6 +68,11 @@ class Grid:
         return max(1, min(24, 380 // self.pixels))
 
 
+def _breakable(text: object) -> Markup:
+    """Lets a long name of options, as `replay:size=16,policy=each`, go on in another line."""
+    return Markup(re.sub(r"([:,+])(?=\w)", r"\1<wbr>", str(escape(text))))
+
+
 @dataclass(frozen=True)
 class Section:
     """A part of the page; what it holds is shown in the order of the attributes."""
@@ -99,6 +105,7 @@ class Page:
 
     def html(self) -> str:
         environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        environment.filters["breakable"] = _breakable
         template = environment.from_string((FOLDER / "report.html.j2").read_text("utf-8"))
         return template.render(
             page=self,
