@@ -27,13 +27,13 @@ class Lora(Strategy):
     restored with the adapter of the last domain; `router` chooses one for each image. After each
     experience the adapter is written as peft does, beside the merged weights.
 
-    `train=factors` trains A and B, as they do. `train=weights` trains W (but no biases and norms,
-    of which an adapter has none), and `B A` is the best approximation of its change (Eckart and
-    Young, 1936): it learns as fast as fine-tuning, at its learning rate. Then a domain may start
-    from the weights that the last one has (`start=last`), which a far domain profits from.
+    `train=factors` trains A and B, as they do. `train=weights` trains W, and `B A` is the best
+    approximation of its change (Eckart and Young, 1936); the change of biases and norms is kept
+    beside it. It learns as fast as fine-tuning, at its learning rate. Then a domain may start from
+    the weights that the last one has (`start=last`), which a far domain profits from.
 
     Memory: from the second domain on the first weights, and rank * (rows + columns) numbers a layer
-    and domain. Time: as fine-tuning.
+    and domain, fewer where a layer is narrower. Time: as fine-tuning.
     """
 
     plain_start: ClassVar[bool] = True
@@ -77,7 +77,7 @@ class Lora(Strategy):
         return rate * self.lr if experience and self.train == "factors" else rate
 
     def adapt(self, template: SR3Template, memory: Memory) -> None:
-        from cl_sr.models.lora import adaptable, attach, merged
+        from cl_sr.models.lora import attach, merged
 
         if template.number == 0:
             return
@@ -89,10 +89,8 @@ class Lora(Strategy):
         if self.train == "factors":
             attach(template.net, self.rank, self.where)
             return
-        layers = adaptable(template.net, self.where)
-        trained = {f"{layer}.weight" for layer in layers}
         for name, weight in template.net.named_parameters():
-            weight.requires_grad_(name in trained)
+            weight.requires_grad_(bool(re.search(self.where, name.rpartition(".")[0])))
 
     def settle(self, template: SR3Template, memory: Memory) -> None:
         from cl_sr.models.lora import extract, factors, merge, merged

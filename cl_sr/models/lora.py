@@ -3,6 +3,7 @@
 A weight becomes `W + scale * B A`. For a convolution `W` is taken as the matrix
 `(out, in * height * width)`, so that `A` is a convolution to `rank` channels and `B` one of 1x1:
 the shapes and names of peft. The sum is made once a forward pass and costs little beside it.
+An adapter that is cut from trained weights also has the change of what is no matrix.
 """
 
 from __future__ import annotations
@@ -68,21 +69,23 @@ def factors(net: nn.Module) -> Factors:
 def extract(
     old: Mapping[str, Tensor], new: Mapping[str, Tensor], rank: int, where: str = ""
 ) -> Factors:
-    """The best adapter of a rank for the change from old weights to new ones: `factors` of it.
+    """The best adapter of a rank for the change from old weights to new ones.
 
-    Best in the sum of squares, by the singular value decomposition (Eckart and Young, 1936). A
-    layer that is narrower has the rank of its narrower side. Weights of one dimension (biases,
-    norms) have none.
+    `LAYER.A` and `LAYER.B` of every matrix, best in the sum of squares by the singular value
+    decomposition (Eckart and Young, 1936); a layer that is narrower has the rank of its narrower
+    side. `NAME.D` is the whole change of what has one dimension: biases and norms.
     """
     found = {}
     for name, weight in new.items():
-        layer = name.removesuffix(".weight")
-        if weight.ndim < 2 or not re.search(where, layer):
+        layer = name.rpartition(".")[0]
+        if not re.search(where, layer):
             continue
-        left, strength, right = torch.linalg.svd(
-            (weight - old[name]).flatten(1), full_matrices=False
-        )
-        root = strength[:rank].sqrt()  # a narrow layer has fewer
+        change = weight - old[name]
+        if weight.ndim < 2:
+            found[f"{name}.D"] = change
+            continue
+        left, strength, right = torch.linalg.svd(change.flatten(1), full_matrices=False)
+        root = strength[:rank].sqrt()
         found[f"{layer}.A"] = root[:, None] * right[:rank]
         found[f"{layer}.B"] = left[:, :rank] * root
     return found
@@ -97,13 +100,15 @@ def merge(net: nn.Module) -> None:
 def merged(
     weights: Mapping[str, Tensor], adapter: Mapping[str, Tensor], scale: float = 1.0
 ) -> dict[str, Tensor]:
-    """The weights of a plain net with an adapter (`factors`) added."""
+    """The weights of a plain net with an adapter (`factors`, `extract`) added."""
     state = dict(weights)
-    for name, a in adapter.items():
-        layer, factor = name.rsplit(".", 1)
-        if factor == "A":
-            weight, b = state[f"{layer}.weight"], adapter[f"{layer}.B"]
-            state[f"{layer}.weight"] = weight + scale * (b @ a).view(weight.shape)
+    for name, part in adapter.items():
+        place, _, kind = name.rpartition(".")
+        if kind == "A":
+            weight, b = state[f"{place}.weight"], adapter[f"{place}.B"]
+            state[f"{place}.weight"] = weight + scale * (b @ part).view(weight.shape)
+        elif kind == "D":
+            state[place] = state[place] + scale * part
     return state
 
 
@@ -122,29 +127,34 @@ def plain_state(net: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
 
 
 def save_peft(
-    folder: Path, adapter: Mapping[str, Tensor], kernels: Mapping[str, Tensor], scale: float = 1.0
+    folder: Path, adapter: Mapping[str, Tensor], weights: Mapping[str, Tensor], scale: float = 1.0
 ) -> None:
     """Write an adapter as peft does: `adapter_model.safetensors` and `adapter_config.json`.
 
     Args:
         folder: made where it is not there.
-        adapter: `factors` of it.
-        kernels: the weights of the plain net, for their shapes.
+        adapter: `factors` or `extract` of it. Changes of biases become those of `lora_B`, which
+            peft adds to the layer's own; norms are `modules_to_save`.
+        weights: those of the plain net below the adapter.
         scale: of the adapter.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors, ranks = {}, {}
-    for name, factor in adapter.items():
-        layer, kind = name.rsplit(".", 1)
-        trailing = kernels[f"{layer}.weight"].shape[2:]
-        inner = (-1, *trailing) if kind == "A" else (-1, *(1 for _ in trailing))
-        shape = (len(factor), *inner)
-        tensors[f"base_model.model.{layer}.lora_{kind}.weight"] = (
-            factor.detach().cpu().reshape(shape).contiguous()
-        )
-        if kind == "A":
-            ranks[layer] = len(factor)
-    rank = max(ranks.values())
+    ranks = {name[:-2]: len(a) for name, a in adapter.items() if name.endswith(".A")}
+    changes = {name[:-2]: change for name, change in adapter.items() if name.endswith(".D")}
+    below = "base_model.model."
+    tensors: dict[str, Tensor] = {}
+    for layer in ranks:
+        a, b = adapter[f"{layer}.A"], adapter[f"{layer}.B"]
+        trailing = weights[f"{layer}.weight"].shape[2:]
+        tensors[f"{below}{layer}.lora_A.weight"] = a.reshape(len(a), -1, *trailing)
+        tensors[f"{below}{layer}.lora_B.weight"] = b.reshape(*b.shape, *(1 for _ in trailing))
+        if changes:
+            bias = changes.pop(f"{layer}.bias", None)
+            tensors[f"{below}{layer}.lora_B.bias"] = b.new_zeros(len(b)) if bias is None else bias
+    # What is left of the changes is of norms.
+    for name, change in changes.items():
+        tensors[below + name] = weights[name] + scale * change
+    rank = max(ranks.values(), default=1)
     narrow = {layer: own for layer, own in ranks.items() if own < rank}
     config = {
         "peft_type": "LORA",
@@ -153,10 +163,13 @@ def save_peft(
         "rank_pattern": narrow,
         "alpha_pattern": {layer: own * scale for layer, own in narrow.items()},
         "target_modules": list(ranks),
+        "modules_to_save": sorted({name.rpartition(".")[0] for name in changes}) or None,
+        "lora_bias": any(name.endswith(".lora_B.bias") for name in tensors),
         "bias": "none",
         "lora_dropout": 0.0,
         "inference_mode": True,
     }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 

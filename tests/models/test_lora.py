@@ -153,14 +153,17 @@ def test_the_adapter_of_a_change_is_the_best_of_its_rank(net: Layers, rank: int)
     torch.manual_seed(3)
     new = {name: weight + torch.randn(weight.shape) for name, weight in old.items()}
     adapter = extract(old, new, rank)
-    assert {name[:-2] for name in adapter} == set(LAYERS)  # no biases, no norms
+    assert {name[:-2] for name in adapter if name[-1] in "AB"} == set(LAYERS)
     found = merged(old, adapter)
+    for name in ("wide.bias", "norm.weight", "norm.bias", "strided.bias", "line.bias"):
+        assert torch.allclose(found[name], new[name])
     for name in LAYERS:
         change = (new[f"{name}.weight"] - old[f"{name}.weight"]).flatten(1).double()
         strength = torch.linalg.eigvalsh(change @ change.T).clamp(min=0).flip(0)
         missed = (found[f"{name}.weight"] - new[f"{name}.weight"]).double().square().sum()
         assert float(missed) == pytest.approx(float(strength[rank:].sum()), rel=1e-3, abs=1e-6)
-    assert {name[:-2] for name in extract(old, new, rank, "^w|line")} == {"wide", "line"}
+    places = {name.rpartition(".")[0] for name in extract(old, new, rank, "^w|line")}
+    assert places == {"wide", "wide.bias", "line", "line.bias"}
 
 
 def test_the_plain_state_has_plain_names_and_adapted_weights(net: Layers) -> None:
@@ -259,7 +262,11 @@ def test_peft_adds_the_same_where_layers_are_narrower_than_the_rank(
     new = {name: weight + 0.1 * torch.randn(weight.shape) for name, weight in old.items()}
     adapter = extract(old, new, rank=5)
     assert adapter["strided.A"].shape == (4, 45)
-    half = {name: factor / math.sqrt(1.5) for name, factor in adapter.items()}
+    # With a scale, of which each of the two factors has its root.
+    half = {
+        name: part / (1.5 if name.endswith(".D") else math.sqrt(1.5))
+        for name, part in adapter.items()
+    }
     save_peft(tmp_path, half, old, scale=1.5)
     wrapped = peft.PeftModel.from_pretrained(copy.deepcopy(net), tmp_path).eval()
     net.load_state_dict(merged(old, adapter))

@@ -69,6 +69,8 @@ def test_each_row_is_answered_by_its_own_expert(world: Any, trained: Any) -> Non
                 state[name] += (adapter[f"{layer}.B"] @ adapter[f"{layer}.A"]).view(
                     state[name].shape
                 )
+            elif f"{name}.D" in adapter:
+                state[name] += adapter[f"{name}.D"]
         net.load_state_dict(state)
         with torch.no_grad():
             answers.append(net(noisy, condition, level))
