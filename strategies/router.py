@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from cl_sr.training.template import SR3Template
 
 SIDE = 8  # pixels: what domains differ in is seen at this size
+COMPONENTS = 32  # of the Gaussians
+PASSES = 16  # over a small domain, to see other crops of its images
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Router(Lora):
     It trains the weights, from those of the last domain, and keeps their change as an adapter
     (`train=weights,start=last`, see `lora`).
 
-    Memory: that of `lora`, and 65 images of 8x8 floats a domain. Time: as fine-tuning.
+    Memory: that of `lora`, and 33 images of 8x8 floats a domain. Time: as fine-tuning.
     """
 
     plain_start: ClassVar[bool] = True
@@ -49,10 +51,11 @@ class Router(Lora):
     def begin(self, template: SR3Template, memory: Memory) -> None:
         from cl_sr.models.gaussian import Gaussian
 
-        low = template.low_resolution_images().float() / 127.5 - 1
-        memory[f"domain-{template.number}"] = Gaussian.fit(
-            _small(low), scales=self.scales
-        ).tensors()
+        low = template.low_resolution_images(PASSES).float() / 127.5 - 1
+        # Few images span few directions, and must leave some variance to all others.
+        components = min(COMPONENTS, max(1, len(template.adapted_dataset) // 2))
+        domain = Gaussian.fit(_small(low), components, self.scales)
+        memory[f"domain-{template.number}"] = domain.tensors()
 
     def choose(self, memory: Memory, lr: Tensor) -> Tensor:
         """The number of the domain that each image `(B, 3, h, w)` in [-1, 1] looks like, `(B,)`."""

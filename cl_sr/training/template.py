@@ -485,14 +485,17 @@ class SR3Template(SupervisedTemplate):
         """The images that `Strategy.hold_out` kept from training, uint8 `(N, 6, H, W)`."""
         return torch.stack([self.held_out[index][0] for index in range(len(self.held_out))])
 
-    def low_resolution_images(self) -> Tensor:
-        """Of the experience, at most 4096, drawn at random: uint8 `(n, 3, h, w)`."""
-        return downsample(self.training_images(4096)[:, 3:], self.scale, self.kernel)
+    def low_resolution_images(self, passes: int = 1) -> Tensor:
+        """Of the experience, at most 4096, as `training_images`: uint8 `(n, 3, h, w)`."""
+        return downsample(self.training_images(4096, passes)[:, 3:], self.scale, self.kernel)
 
-    def training_images(self, count: int) -> Tensor:
-        """At most `count` images of the experience, drawn at random: uint8 `(n, 6, H, W)`."""
+    def training_images(self, count: int, passes: int = 1) -> Tensor:
+        """At most `count` images of the experience, drawn at random: uint8 `(n, 6, H, W)`.
+
+        All come once before any comes again, with another crop and mirroring, in another pass.
+        """
         dataset: Any = self.adapted_dataset
-        chosen = torch.randperm(len(dataset))[:count].tolist()
+        chosen = torch.cat([torch.randperm(len(dataset)) for _ in range(passes)])[:count].tolist()
         return torch.stack([dataset[index][0] for index in chosen])
 
     # Evaluation: sampling
