@@ -111,7 +111,7 @@ def metric_title(matrix: ForgettingMatrix) -> str:
     """`PSNR (dB, higher is better)`."""
     direction = "higher is better" if matrix.higher_is_better else "lower is better"
     unit = UNITS.get(matrix.metric)
-    return f"{matrix.metric.upper().replace('_', ' ')} ({unit + ', ' if unit else ''}{direction})"
+    return f"{metric_label(matrix.metric)} ({unit + ', ' if unit else ''}{direction})"
 
 
 def domain_labels(data: Mapping[str, Any]) -> dict[str, str]:
@@ -122,10 +122,15 @@ def domain_labels(data: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def metric_label(metric: str) -> str:
+    """`PSNR`; `colour error`, which is no abbreviation."""
+    return metric.replace("_", " ") if "_" in metric else metric.upper()
+
+
 def metric_name(metric: str) -> str:
     """`PSNR (dB)`."""
     unit = UNITS.get(metric)
-    return metric.upper().replace("_", " ") + (f" ({unit})" if unit else "")
+    return metric_label(metric) + (f" ({unit})" if unit else "")
 
 
 def digits(metric: str) -> int:
@@ -203,13 +208,13 @@ def forgetting_table(
             ]
             figures = [difference(matrix, images, {domain: pair}) for pair in ends]
             cells = [figure.text(places, sign=True) for figure in figures]
-            rows.append([labels.get(domain, domain), matrix.metric.upper(), *cells])
+            rows.append([labels.get(domain, domain), metric_label(matrix.metric), *cells])
         if len(matrix.previous) > 1:
             transfers = {d: (matrix.when(d), matrix.last) for d in matrix.previous}
             losses = {d: (matrix.last, matrix.best(d)) for d in matrix.previous}
             both = [difference(matrix, images, pairs) for pairs in (transfers, losses)]
             cells = [figure.text(places, sign=True) for figure in both]
-            rows.append(["mean of previous", matrix.metric.upper(), "-", *cells, "-"])
+            rows.append(["mean of previous", metric_label(matrix.metric), "-", *cells, "-"])
     head = ["domain", "metric", "gain", "BWT", "forgetting", "vs bicubic"]
     if not any(matrix.previous for matrix in matrices):
         rows = [[*row[:3], row[5]] for row in rows]
