@@ -527,6 +527,8 @@ def _check_alike(runs: Sequence[Finished], by: Sequence[str]) -> None:
 
 def _text(value: Any) -> str:
     """A value of the grid as it is shown."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_text(part)}" for name, part in value.items())
     return value if isinstance(value, str) else json.dumps(value)
 
 

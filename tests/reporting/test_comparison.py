@@ -332,6 +332,15 @@ def test_rows_by_another_key_and_shares_of_its_baseline(write: Write) -> None:
     assert many.share["psnr"].value == pytest.approx(1 / 0.75)
 
 
+def test_rows_by_a_mapping_are_called_by_its_parts(write: Write) -> None:
+    runs = [
+        write("a", "finetune", FINETUNE, data__shares={"animef": 0.1, "celeba": 1.0}),
+        write("b", "finetune", BETTER, data__shares={"animef": 1.0}),
+    ]
+    labels = [row.label for row in rows_by(runs, ["data.shares"], {"data.shares": {"animef": 1.0}})]
+    assert labels == ["shares animef 1.0", "shares animef 0.1, celeba 1.0"]
+
+
 def test_two_keys_and_a_baseline_of_each_value_of_the_other(write: Write) -> None:
     runs = [
         write("a", "finetune", FINETUNE, train__lr=1e-3),
