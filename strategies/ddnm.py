@@ -48,6 +48,8 @@ class Ddnm(Strategy):
     def check(self, steps: int) -> None:
         from cl_sr.zero_shot.ddnm import travel_times
 
+        if self.prior and not os.path.exists(self.prior):
+            raise InputError(f"strategy ddnm: no prior {self.prior}")
         if not 0 <= self.eta <= 1:
             raise InputError(f"strategy ddnm: eta={self.eta} must be in [0, 1]")
         try:

@@ -59,6 +59,8 @@ def compare_and_show(
 
     for key in by:
         check_key(key)
+        if key == "seed":
+            raise InputError("--by seed: runs that differ in their seeds alone are averaged")
     if out is not None and (out / "status.json").exists():
         raise InputError(f"{out} is a run, with a report of its own: choose another --out")
     found = find_runs(paths)
@@ -74,7 +76,9 @@ def compare_and_show(
     if out is None:
         return
     try:
-        made = publish_comparisons(comparisons, found, found.command or command, out)
+        # A sweep's own report says what makes its runs; any other, what makes the comparison.
+        typed = found.commands if list(paths) == [out] else ()
+        made = publish_comparisons(comparisons, found, typed or (command,), out)
     except OSError as error:
         raise InputError(f"cannot write to {out}: {error}; choose another --out") from error
     messages.print(f"Everything is in {out}: {', '.join(made)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -67,7 +68,7 @@ def command(
     from cl_sr.sweeps import read_sweep
 
     sweep = read_sweep(name, data=data, device=device, overrides=overrides)
-    out = out or Path("runs") / re.sub(r"[^\w-]+", "-", name.removesuffix(".yaml")).strip("-")
+    out = out or Path("runs") / re.sub(r"[^\w-]+", "-", re.sub(r"\.ya?ml$", "", name)).strip("-")
     from rich.console import Console
 
     messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
@@ -75,16 +76,15 @@ def command(
         import warnings
 
         warnings.filterwarnings("ignore", module=r"(?!cl_sr)")
-        from cl_sr.benchmarks import find_stream
         from cl_sr.sweeps.folder import check_folder, taken
         from cl_sr.sweeps.runner import State, gpu_count, jobs_of
-        from cl_sr.training.run import find_folders
+        from cl_sr.training.run import check_early
 
         check_folder(sweep, out)
         if sources:
             check_writable(sources)
         for member in sweep.members:
-            find_folders(member.config, find_stream(member.config.stream))
+            check_early(member.config)
         todo = jobs_of(sweep.members, out, sources)
     finished = sum(job.state is State.FINISHED for job in todo)
     messages.print(
@@ -95,7 +95,7 @@ def command(
             after = f", after {job.needs.name}" if job.needs else ""
             click.echo(f"{job.name}: {job.state.value}{after}")
         return
-    with taken(sweep, out, shlex.join(["cl-sr", *sys.argv[1:]])):
+    with taken(sweep, out, _typed()):
         signum = _run(todo, out, jobs or max(1, gpu_count()), messages)
     failed = [job for job in todo if job.state is State.FAILED]
     for job in failed:
@@ -103,7 +103,8 @@ def command(
     if signum is not None:
         messages.print("Stopped. The same command goes on with it.")
         raise SystemExit(128 + signum)
-    if len(failed) == len(todo):
+    members = {member.name for member in sweep.members}
+    if not any(job.name in members and job.state is State.FINISHED for job in todo):
         raise InputError(f"all runs have failed; {out}/logs has what they said")
     compare_and_show([out], (), out, messages)
     if failed:
@@ -112,6 +113,13 @@ def command(
             style="red",
         )
         raise SystemExit(1)
+
+
+def _typed() -> str:
+    """The command, with the variable that says where its images are."""
+    where = os.environ.get("CL_SR_DATA")
+    given = f"CL_SR_DATA={shlex.quote(where)} " if where else ""
+    return given + shlex.join(["cl-sr", *sys.argv[1:]])
 
 
 def _run(todo: Sequence[Job], out: Path, at_once: int, messages: Any) -> int | None:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from statistics import fmean
 from typing import Any, NoReturn
 
@@ -25,14 +26,17 @@ from cl_sr.evaluation.bootstrap import RESAMPLINGS, Array, Figure, mean, ratio
 from cl_sr.evaluation.matrix import BICUBIC, INIT
 from cl_sr.evaluation.windows import growth
 from cl_sr.reporting.finished import Finished, Found
+from cl_sr.reporting.leak import leak_table
 from cl_sr.reporting.tables import Table, digits, metric_name, number, writable
+from cl_sr.training.run_folder import RunFolder
 
 BASELINE = {"strategy": "finetune"}
 # In what runs may differ and their figures still compare. Of the iterations, those of the later
 # domains must be the same, and those of the first where they are not 0 (with --init).
 FREE = {"seed", "strategy", "device", "init", "data.root", "data.folders", "data.memory_gb",
-        "train.workers", "train.iterations", "eval.every", "eval.samples", "checkpoint.every",
-        "checkpoint.minutes", "checkpoint.keep"}  # fmt: skip
+        "train.workers", "train.iterations", "train.on_divergence", "eval.every", "eval.samples",
+        "eval.batch_size", "eval.metrics", "checkpoint.every", "checkpoint.minutes",
+        "checkpoint.keep"}  # fmt: skip
 SCHEDULE = {"diffusion.schedule", "diffusion.start", "diffusion.end"}  # or that of the weights
 # What changes the images that a run has.
 OTHER_IMAGES = {"data.split", "data.split_seed", "data.shares", "data.copies", "data.root",
@@ -285,13 +289,19 @@ class Comparison:
         return {self._label(place): group[min(group)] for place, group in self._groups.items()}
 
     @property
+    def stream(self) -> str:
+        """Its name, without the folder of its file."""
+        return Path(str(self.first.config["stream"])).stem
+
+    @property
     def headline(self) -> str:
         """The result in a sentence or two."""
         known = [row for row in self.rows if not math.isnan(row.forgetting["psnr"].value)]
         if not known:
-            best = max(self.rows, key=lambda row: row.target["psnr"].value)
-            value = best.target["psnr"].text(2)
-            return f"{best.label} is best on {self.domains[-1]}, with {value} dB."
+            figure, unit = ("over", "dB over bicubic") if self.mixed else ("target", "dB")
+            best = max(self.rows, key=lambda row: getattr(row, figure)["psnr"].value)
+            value = getattr(best, figure)["psnr"].text(2)
+            return f"{best.label} is best on {self.domains[-1]}, with {value} {unit}."
         told = [row for row in known if row.baseline][:1]
         rest = [row for row in known if not row.baseline]
         # Those that learnt nothing forget nothing.
@@ -357,7 +367,18 @@ class Comparison:
         tables = [self._quality(metric) for metric in self.metrics]
         if len(self.domains) > 1:
             tables += [self._costs(), self._by_window()]
-        return [*tables, *self._over_iterations()]
+        return [*tables, *self._over_iterations(), *self._leaks()]
+
+    def _leaks(self) -> list[Table]:
+        """What copies on both sides of a random split do on the last domain, means of seeds."""
+        measured, last = {}, self.domains[-1]
+        for place, group in self._groups.items():
+            runs = list(group.values())
+            if runs[0].setting("data.split") == "random" and "psnr" in self.metrics:
+                ours = np.mean([run.images[run.rows[-1], last]["psnr"] for run in runs], axis=0)
+                sides = RunFolder(runs[0].path).hashes()[last]
+                measured[self._label(place)] = *sides, ours, runs[0].images[BICUBIC, last]["psnr"]
+        return [leak_table(measured)] if measured else []
 
     @property
     def _told_by(self) -> str:
@@ -511,7 +532,8 @@ def _check_alike(runs: Sequence[Finished], by: Sequence[str]) -> None:
         for key, _ in keys():
             ours, theirs = first.setting(key), run.setting(key)
             if key not in skip and ours != theirs:
-                refuse(run, f"{key} is {ours} and {theirs}; --by {key} makes rows of it")
+                makes = "compares each by itself" if key == "stream" else "makes rows of it"
+                refuse(run, f"{key} is {ours} and {theirs}; --by {key} {makes}")
         if "train.iterations" not in by:
             if first.later_iterations != run.later_iterations:
                 given = f"{first.later_iterations} and {run.later_iterations}"

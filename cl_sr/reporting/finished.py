@@ -168,7 +168,7 @@ class Found:
         left_out: why others are not among them.
         keys: what the sweep that they are of has varied; empty where they are of none.
         baseline: by key, the values of its baseline.
-        title, command: of the sweep.
+        title, commands: of the sweep.
     """
 
     runs: list[Finished]
@@ -176,7 +176,7 @@ class Found:
     keys: tuple[str, ...] = ()
     baseline: Mapping[str, Any] = field(default_factory=dict)
     title: str = ""
-    command: str = ""
+    commands: tuple[str, ...] = ()
 
 
 def find_runs(paths: Sequence[Path]) -> Found:
@@ -209,5 +209,5 @@ def find_runs(paths: Sequence[Path]) -> Found:
     if len(sweeps) != 1 or len(paths) != 1:
         return Found(runs, left_out)
     (sweep,) = sweeps
-    told = (str(sweep.get(key, "")) for key in ("title", "command"))
-    return Found(runs, left_out, tuple(sweep["keys"]), sweep["baseline"], *told)
+    title, commands = str(sweep.get("title", "")), tuple(map(str, sweep.get("commands", ())))
+    return Found(runs, left_out, tuple(sweep["keys"]), sweep["baseline"], title, commands)

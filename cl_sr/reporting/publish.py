@@ -29,6 +29,7 @@ from cl_sr.reporting.samples import (
 from cl_sr.reporting.tables import Table, domain_labels
 from cl_sr.training.run_folder import RunFolder
 
+FEW = 3  # runs that are missing, by name
 MOST_COLUMNS = 8  # of images over the iterations
 MOST_MAPS = 6  # rows of a comparison that have error maps
 MANIFEST = "manifest.csv of a run lists every image with its hash and side."
@@ -198,14 +199,14 @@ def _details(environment: Mapping[str, Any], config: Mapping[str, Any]) -> list[
 
 
 def publish_comparisons(
-    comparisons: Sequence[Comparison], found: Found, command: str, out: Path
+    comparisons: Sequence[Comparison], found: Found, commands: Sequence[str], out: Path
 ) -> list[str]:
     """Write a page, Markdown, CSV, tables and figures of comparisons into a folder.
 
     Args:
         comparisons: one a stream.
         found: what they are of.
-        command: what repeats them.
+        commands: what repeats them.
         out: the folder.
 
     Returns:
@@ -216,12 +217,18 @@ def publish_comparisons(
     """
     several = len(comparisons) > 1
     title = found.title or comparisons[0].title
-    headline = " ".join(comparison.headline for comparison in comparisons)
-    warning = f"Not all runs are in it: {'; '.join(found.left_out)}" if found.left_out else ""
+    headline = " ".join(
+        f"{comparison.stream}: {comparison.headline}" if several else comparison.headline
+        for comparison in comparisons
+    )
+    warning = ""
+    if found.left_out:
+        more = f"; and {len(found.left_out) - FEW} more" if len(found.left_out) > FEW else ""
+        warning = f"Not all runs are in it: {'; '.join(found.left_out[:FEW])}{more}"
     sections, made = [], []
     texts = [f"# {title}", *([f"> **{warning}**"] if warning else []), headline]
     for comparison in comparisons:
-        stream = Path(str(comparison.first.config["stream"])).stem
+        stream = comparison.stream
         prefix = f"{stream}-" if several else ""
         charts, pictures = [], []
         for name, (figure, caption) in _charts(comparison).items():
@@ -240,9 +247,10 @@ def publish_comparisons(
         if grids := _side_by_side(comparison, prefix):
             sections.append(Section(f"{prefix}samples", f"Samples, {stream}", grids=grids))
     runs = _runs(found, out)
-    texts += [table.markdown() for table in runs.tables] + [f"Repeat it: `{command}`"]
+    texts += [table.markdown() for table in runs.tables]
+    texts += ["Repeat it:", "\n".join(f"    {command}" for command in commands)]
     first = comparisons[0].first
-    details = [("Command", command), *_details(first.environment, first.config)]
+    details = [("Command", "\n".join(commands)), *_details(first.environment, first.config)]
     note = f"Environment and configuration are those of {first.path.name}. {MANIFEST}"
     sections += [runs, Section("repeat", "Repeat it", details=details, note=note)]
     write_text(out / "report.md", "\n\n".join(texts) + "\n")

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import yaml
 from rich.console import Console
 from rich.text import Text
 
 from cl_sr.errors import InputError
-from cl_sr.evaluation.bootstrap import Figure, mean
+from cl_sr.evaluation.bootstrap import Figure
 from cl_sr.evaluation.matrix import BICUBIC, ForgettingMatrix
 from cl_sr.evaluation.windows import WindowError, errors_from_csv, growth
+from cl_sr.reporting.leak import leak_table
 from cl_sr.reporting.tables import (
     Measured,
     Table,
@@ -116,10 +116,15 @@ def _report(
     if windows and (changes := _window_table(windows, labels)).rows:
         tables.append(changes)
     if any(data.get("leaked") for data in environment["data"].values()) and matrices:
-        tables.append(_leak_table(folder.hashes(), images, matrices[0], labels))
+        last, sides, measured = [*matrices[0].rows][-1], folder.hashes(), {}
+        for domain, label in labels.items():
+            ours, bicubic = (images.get((row, domain), {}).get("psnr") for row in (last, BICUBIC))
+            if ours and bicubic:
+                measured[label] = *sides[domain], ours, bicubic
+        tables.append(leak_table(measured))
     return Report(
         title=f"{config['stream']}, {config['strategy']}" + (", stand-in images" * standins),
-        state=_state(status),
+        state=_state(status, folder.locked),
         headline=_headline(matrices, labels, images),
         protocol=_protocol(config, environment, records),
         tables=tables,
@@ -145,32 +150,6 @@ def _check_images(images: Measured, matrices: Sequence[ForgettingMatrix]) -> Non
                 raise ValueError(f"images.csv does not agree with matrix.csv: {after}, {domain}")
 
 
-def _leak_table(
-    hashes: Mapping[str, tuple[list[str], list[str]]],
-    images: Measured,
-    matrix: ForgettingMatrix,
-    labels: Mapping[str, str],
-) -> Table:
-    """How much better test images do that are copies of training images, at the end of a run.
-
-    Over bicubic upsampling, as those with copies may be easier ones.
-    """
-    rows = []
-    last = [*matrix.rows][-1]
-    for domain, label in labels.items():
-        ours, bicubic = (images.get((row, domain), {}).get("psnr") for row in (last, BICUBIC))
-        if not ours or not bicubic:
-            continue
-        over = np.asarray(ours) - np.asarray(bicubic)
-        trained, tested = hashes[domain]
-        copies = np.isin(tested[: len(over)], trained)
-        for name, chosen in (("copies of training images", copies), ("others", ~copies)):
-            if chosen.any():
-                figure = mean({domain: over[chosen]}).text(2, sign=True)
-                rows.append([f"{label}, {name}", str(chosen.sum()), figure])
-    return Table("What leaks", ["test images", "number", "PSNR vs bicubic (dB)"], rows)
-
-
 def _window_table(errors: Sequence[WindowError], labels: Mapping[str, str]) -> Table:
     """How much larger each domain's denoising error got since it was learnt, by time-steps."""
     found = {(e.after, e.domain, e.start, e.stop): e.error for e in errors}
@@ -193,14 +172,14 @@ def _window_table(errors: Sequence[WindowError], labels: Mapping[str, str]) -> T
     )
 
 
-def _state(status: dict[str, Any]) -> str:
-    if status["state"] == "finished":
+def _state(status: dict[str, Any], locked: bool) -> str:
+    state = status["state"]
+    if state == "finished":
         return ""
+    if state == "running" and not locked:  # it was killed
+        state = "interrupted"
     reason = f": {status['reason']}" if "reason" in status else ""
-    return (
-        f"Unfinished run: {status['state']} at iteration {status['iteration']} of "
-        f"{status['of']}{reason}"
-    )
+    return f"Unfinished run: {state} at iteration {status['iteration']} of {status['of']}{reason}"
 
 
 def _headline(matrices: list[ForgettingMatrix], labels: dict[str, str], images: Measured) -> str:

@@ -41,8 +41,10 @@ class Table:
             justify: Literal["left", "right"] = "left" if number == 0 else "right"
             table.add_column(writable(name, console), justify=justify, overflow="fold")
         for row in self.rows:
-            cells = [re.sub(r" (± [\d.]+|\[.*?\])", "", cell) for cell in row] if narrow else row
-            table.add_row(*(writable(cell, console) for cell in cells))
+            name, *cells = row
+            if narrow:
+                cells = [re.sub(r" (± [\d.]+|\[.*?\])", "", cell) for cell in cells]
+            table.add_row(*(writable(cell, console) for cell in (name, *cells)))
         console.print(table)
 
     def markdown(self) -> str:

@@ -44,9 +44,16 @@ def check_folder(sweep: Sweep, out: Path) -> None:
         InputError: with the remedy.
     """
     if is_sweep(out):
-        name = read_json(out / FILE).get("name")
-        if name != sweep.name:
-            raise InputError(f"{out} holds the sweep {name!r}: choose another --out")
+        there = read_json(out / FILE)
+        if there.get("name") != sweep.name:
+            raise InputError(f"{out} holds the sweep {there.get('name')!r}: choose another --out")
+        fixed = there.get("fixed")
+        for key, value in sweep.fixed().items():
+            if isinstance(fixed, dict) and fixed.get(key, value) != value:
+                raise InputError(
+                    f"{out} holds a sweep of another {key} ({fixed[key]}, not {value}): choose "
+                    "another --out"
+                )
     elif out.is_dir() and any(path.name != ".lock" for path in out.iterdir()):
         raise InputError(f"{out} is not empty and holds no sweep: choose another --out")
     elif out.exists() and not out.is_dir():
@@ -70,8 +77,11 @@ def taken(sweep: Sweep, out: Path, command: str = "") -> Iterator[None]:
     """
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
-        description = sweep.description() | {"command": command}
+        description = sweep.description() | {"commands": [command]}
         if is_sweep(out):
-            description["members"] = read_description(out)["members"] | description["members"]
+            before = read_description(out)
+            description["members"] = before["members"] | description["members"]
+            commands = [*before.get("commands", []), command]
+            description["commands"] = list(dict.fromkeys(commands))
         write_text(out / FILE, json.dumps(description, indent=2) + "\n")
         yield

@@ -31,6 +31,7 @@ from cl_sr.config import (
     PRESETS,
     RunConfig,
     check_key,
+    keys,
     pick,
     presets,
     put,
@@ -46,6 +47,7 @@ from cl_sr.strategies import find_strategy, spell
 
 MOST_MEMBERS = 10_000  # more are a slip
 FOLDERS = ("configs", "logs", "sources", "tables")  # of a sweep, beside its members
+WHERE = ("device", "data.root", "data.folders", "data.memory_gb", "train.workers")
 Grid = dict[str, list[Any]]
 
 
@@ -96,11 +98,22 @@ class Sweep:
     baseline: dict[str, Any]
     members: list[Member]
 
+    def fixed(self) -> dict[str, Any]:
+        """What all members have in common, but for where and how they are run."""
+        first = self.members[0].config.model_dump(mode="json")
+        names = [name for name, _ in keys()]
+        return {
+            name: pick(first, name)
+            for name in names
+            if name not in {*self.keys, *WHERE} and not name.startswith("checkpoint.")
+        }
+
     def description(self) -> dict[str, Any]:
         """What `sweep.json` holds: enough to compare the members without the file."""
         return {
             "name": self.name,
             "title": self.title,
+            "fixed": self.fixed(),
             "keys": self.keys,
             "baseline": self.baseline,
             "members": {member.name: member.values(self.keys) for member in self.members},
@@ -141,6 +154,9 @@ def read_sweep(
             for grid in grids:
                 grid |= {key: chosen} if key in grid else {}
         else:
+            for other in varied:
+                if other.startswith(f"{key}.") or key.startswith(f"{other}."):
+                    raise InputError(f"{item}: the grid varies {other}: give {other}=... instead")
             put(values, key, value)
     if device:
         put(values, "device", device)
@@ -206,11 +222,14 @@ def _read(name: str) -> tuple[SweepFile, Path]:
     values = read_yaml(path)
     if "grid" not in values:
         raise InputError(f"{path} has no grid: it is no sweep, but may be a run (cl-sr run)")
+    if not values["grid"]:
+        raise InputError(f"{path}: the grid is empty: give it keys with lists of values")
     try:
         return SweepFile.model_validate(values), path
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part != "list[dict[str,list[any]]]")
+        # Without the kinds that a grid may have, which are pydantic's words.
+        where = ".".join(str(part) for part in first["loc"] if not str(part).endswith("]"))
         if first["type"] == "extra_forbidden":
             known = nearest(where, SweepFile.model_fields)
             raise InputError(f"{path}: unknown key {where!r}: {known}") from error
@@ -235,7 +254,10 @@ def _members(path: Path, values: Mapping[str, Any], grids: Sequence[Grid]) -> li
         raise InputError(f"{path}: the grid is empty: give it keys with lists of values")
     for grid in grids:
         for key, choices in grid.items():
-            check_key(key)
+            try:
+                check_key(key)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from error
             if not choices:
                 raise InputError(f"{path}: grid.{key} has no values")
     points = [

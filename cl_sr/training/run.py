@@ -173,6 +173,19 @@ def _check_window(name: str, window: Any, model: Model) -> None:
         )
 
 
+def check_early(config: RunConfig) -> None:
+    """What can be told of a run before anything is read or built: for one that begins much later.
+
+    Raises:
+        InputError: a folder or file is missing, or the strategy's options cannot be.
+    """
+    find_folders(config, find_stream(config.stream))
+    if config.init is None:  # else the weights bring their schedule
+        find_strategy(config.strategy).check(config.diffusion.steps)
+    elif not Path(config.init).exists():
+        raise InputError(f"no weights {config.init}: give another --init")
+
+
 def find_folders(config: RunConfig, stream: Stream) -> dict[str, Path]:
     """The folder of each domain; empty where the stream runs on stand-ins.
 

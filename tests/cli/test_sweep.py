@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +43,12 @@ def tiny_sweep(tmp_path: Path, tiny: list[str]) -> str:
 
 
 @pytest.mark.slow
-def test_a_sweep_with_a_member_that_fails(tiny_sweep: str, tmp_path: Path) -> None:
+def test_a_sweep_with_a_member_that_fails(
+    tiny_sweep: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
     command = ["sweep", tiny_sweep, "--out", str(out), "--jobs", "2"]
+    monkeypatch.setattr(sys, "argv", ["cl-sr", *command])
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1, result.output
     assert "ArithmeticError: no way" in result.stderr
@@ -61,6 +66,7 @@ def test_a_sweep_with_a_member_that_fails(tiny_sweep: str, tmp_path: Path) -> No
 
     # What is finished stays; a member that is added is run, without the source again.
     command += ["strategy=[finetune, l2-sp]"]
+    monkeypatch.setattr(sys, "argv", ["cl-sr", *command])
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
     assert "started l2-sp-seed0" in result.stderr
@@ -69,6 +75,28 @@ def test_a_sweep_with_a_member_that_fails(tiny_sweep: str, tmp_path: Path) -> No
     members = json.loads((out / "sweep.json").read_text())["members"]
     assert [name.split("-")[-2] for name in members] == ["finetune", "broken.py", "sp"]
     assert "is not finished" in result.stderr  # the one that failed is left out, and told
+    report = (out / "report.md").read_text()
+    assert len(re.findall("^    cl-sr sweep .*tiny.yaml", report, re.MULTILINE)) == 2
+
+    # A comparison of it elsewhere tells its own command.
+    result = CliRunner().invoke(main, ["compare", str(out), "--out", str(tmp_path / "other")])
+    assert result.exit_code == 0, result.output
+    assert f"cl-sr compare {out}" in (tmp_path / "other" / "report.md").read_text()
+
+    # Another sweep of that name is not put beside it.
+    result = CliRunner().invoke(main, [*command, "train.lr=0.125"])
+    assert result.exit_code == 2
+    assert "holds a sweep of another train.lr" in result.stderr
+
+
+@pytest.mark.slow
+def test_where_all_members_fail_that_is_said(tiny_sweep: str, tmp_path: Path) -> None:
+    file = yaml.safe_load(Path(tiny_sweep).read_text())
+    file["grid"]["strategy"] = file["grid"]["strategy"][1:]
+    Path(tiny_sweep).write_text(yaml.safe_dump(file, sort_keys=False))
+    result = CliRunner().invoke(main, ["sweep", tiny_sweep, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "all runs have failed" in result.stderr
 
 
 def test_dry_run_lists_and_writes_nothing(tiny_sweep: str, tmp_path: Path) -> None:
@@ -93,6 +121,10 @@ def test_dry_run_lists_and_writes_nothing(tiny_sweep: str, tmp_path: Path) -> No
         (["small/time-steps", "--data", "/nowhere"], "no folder"),
         (["small/time-steps", "--jobs", "0"], "--jobs"),
         (["demo"], "cl-sr run --preset demo"),
+        (["small/time-steps", "strategy=[timestep-window:stop=5000]"], "not within 0..2000"),
+        (["small/time-steps", "init=/nowhere.pth"], "no weights /nowhere.pth"),
+        (["small/zero-shot", "strategy=[ddnm:prior=/nowhere.pt]"], "no prior /nowhere.pt"),
+        (["small/limited-data", "data.shares.animef=0.5"], "the grid varies data.shares"),
     ],
 )
 def test_bad_input_is_told_before_anything_runs(

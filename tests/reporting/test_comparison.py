@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from cl_sr.cli.main import main
 from cl_sr.config import read_preset, resolve
@@ -20,6 +21,7 @@ from cl_sr.errors import InputError
 from cl_sr.reporting.comparison import Comparison, Row
 from cl_sr.reporting.comparison import compare as compare_found
 from cl_sr.reporting.finished import find_runs
+from cl_sr.reporting.tables import Table
 
 # PSNR of two images of each domain, after each experience.
 FINETUNE = {
@@ -398,7 +400,8 @@ def test_rows_of_different_seeds_are_told(write: Write) -> None:
 
 
 def other_images(run: Path) -> Path:
-    (run / "manifest.csv").write_text("domain,side,sha256\nceleba,test,a\nanimef,test,c\n")
+    lines = ["domain,side,sha256", "celeba,test,a", "animef,test,c", "animef,test,d"]
+    (run / "manifest.csv").write_text("\n".join(lines) + "\n")
     environment = json.loads((run / "env.json").read_text())
     (run / "env.json").write_text(json.dumps(environment | {"manifest_sha256": "y"}))
     return run
@@ -421,6 +424,59 @@ def test_rows_of_other_images_are_not_paired(write: Write) -> None:
     assert [row[0] for row in table.rows] == ["split content", "split random"]
     assert "train.lr" not in comparison.protocol
     assert content.baseline
+    assert comparison.headline.count("dB") == 4
+
+
+def test_what_leaks_is_averaged_over_the_seeds(write: Write) -> None:
+    runs = [
+        write(name, "finetune", values, seed=seed, data__split="random")
+        for seed, (name, values) in enumerate([("a", FINETUNE), ("b", BETTER)])
+    ]
+    for run in runs:
+        (run / "manifest.csv").write_text(
+            "domain,side,sha256\nanimef,train,a\ncelebA,test,a\nanimef,test,a\nanimef,test,b\n"
+            "celeba,test,a\n"
+        )
+    comparison = Comparison(find_runs(runs).runs, ["strategy"])
+    (table,) = (table for table in comparison.tables() if table.title == "What leaks")
+    # Copy: (18 + 17.5) / 2 - 17; the other: 20 - 18.
+    assert [row[2] for row in table.rows] == ["+0.75", "+2.00"]
+    assert [row[0] for row in table.rows] == [
+        "finetune, copies of training images",
+        "finetune, others",
+    ]
+
+
+def test_metrics_and_batches_of_the_evaluation_may_differ(write: Write) -> None:
+    runs = [
+        write("a", "finetune", FINETUNE, eval__batch_size=3),
+        write("b", "replay", BETTER, eval__metrics="psnr"),
+    ]
+    assert len(rows_by(runs, ["strategy"])) == 2
+
+
+def test_another_stream_is_told_to_be_compared_by_itself(write: Write) -> None:
+    runs = [write("a", "finetune", FINETUNE), write("b", "replay", BETTER, stream="celeba-df2k")]
+    with pytest.raises(InputError, match="--by stream compares each by itself"):
+        Comparison(find_runs(runs).runs, ["strategy"])
+
+
+def test_seeds_make_no_rows(write: Write) -> None:
+    result = CliRunner().invoke(
+        main, ["compare", str(write("a", "finetune", FINETUNE)), "--by=seed"]
+    )
+    assert result.exit_code == 2
+    assert "are averaged" in result.stderr
+
+
+def test_lists_in_the_names_of_rows_are_shown_in_a_narrow_terminal() -> None:
+    table = Table("T", ["row", "value"], [["iterations [0, 500]", "1.00 ± 0.25 [0.5, 1.5]"]])
+    shown = io.StringIO()
+    table.show(Console(width=36, file=shown))
+    text = shown.getvalue()
+    assert "[0, 500]" in text
+    assert "1.00" in text
+    assert "0.5," not in text
 
 
 def test_other_images_are_refused(write: Write) -> None:
