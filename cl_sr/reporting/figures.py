@@ -122,10 +122,10 @@ def trade_off(rows: Sequence[Any], title: str) -> Figure | None:
         title: over the figure.
 
     Returns:
-        None where no row has both figures.
+        None where there are no two rows with both figures.
     """
     known = [(k, row) for k, row in enumerate(rows) if not math.isnan(row.share["psnr"].value)]
-    if not known:
+    if len(known) < 2:
         return None
     figure = Figure(figsize=(8, 5), layout="constrained")
     axis = figure.subplots()

@@ -250,6 +250,13 @@ def test_the_command(write: Write, tmp_path: Path) -> None:
     assert np.isclose(float(share["value"]), 0.75)
 
 
+def test_one_row_is_no_trade_off(write: Write, tmp_path: Path) -> None:
+    run, out = write("a", "finetune", FINETUNE), tmp_path / "out"
+    assert CliRunner().invoke(main, ["compare", str(run), "--out", str(out)]).exit_code == 0
+    assert (out / "windows.png").is_file()
+    assert not (out / "trade-off.png").exists()
+
+
 def test_less_is_better(write: Write) -> None:
     """The same numbers as a metric of which less is better: forgetting and gain change sign."""
     runs = [write("a", "finetune", BETTER), write("b", "replay", FINETUNE)]
