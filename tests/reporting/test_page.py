@@ -197,6 +197,31 @@ def test_a_phone_shows_it_without_scrolling_sideways(page: Path) -> None:
 
 @browser
 @pytest.mark.slow
+@pytest.mark.parametrize(("width", "fits"), [(1280, "true true"), (500, "true false")])
+def test_the_widest_table_of_a_comparison_fits_a_laptop(
+    tmp_path: Path, width: int, fits: str
+) -> None:
+    """A phone scrolls the table, not the page."""
+    name = "timestep-window:start=1000,stop=1500"
+    head = ["strategy", "seeds", "celeba", "animef", "forgetting", "gain", "share of gain"]
+    cells = ["3", *["0.5344 ± 0.0099"] * 2, *["+0.1593 ± 0.0053"] * 2, "100 ± 10 %"]
+    section = Section("results", "Results", [Table("SSIM", head, [[name, *cells]])])
+    page = tmp_path / "page.html"
+    page.write_text(Page("A sweep", "", [section]).html(), encoding="utf-8")
+    told = in_browser(
+        page,
+        """
+        const table = document.querySelector(".scroll");
+        const whole = document.documentElement.scrollWidth <= window.innerWidth;
+        document.title = `${whole} ${table.scrollWidth <= table.clientWidth}`;
+        """,
+        f"--window-size={width},900",
+    )
+    assert told == fits
+
+
+@browser
+@pytest.mark.slow
 def test_every_control_is_reached_by_the_keyboard_and_has_a_name(page: Path) -> None:
     told = in_browser(
         page,
