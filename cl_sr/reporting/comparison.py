@@ -301,6 +301,8 @@ class Comparison:
             figure, unit = ("over", "dB over bicubic") if self.mixed else ("target", "dB")
             best = max(self.rows, key=lambda row: getattr(row, figure)["psnr"].value)
             value = getattr(best, figure)["psnr"].text(2)
+            if len(self.rows) == 1:
+                return f"{best.label} reaches {value} {unit} on {self.domains[-1]}."
             return f"{best.label} is best on {self.domains[-1]}, with {value} {unit}."
         told = [row for row in known if row.baseline][:1]
         rest = [row for row in known if not row.baseline]
