@@ -368,7 +368,9 @@ class Comparison:
     def tables(self) -> list[Table]:
         tables = [self._quality(metric) for metric in self.metrics]
         if len(self.domains) > 1:
-            tables += [self._costs(), self._by_window()]
+            tables.append(self._costs())
+            if any(row.windows for row in self.rows):
+                tables.append(self._by_window())
         return [*tables, *self._over_iterations(), *self._leaks()]
 
     def _leaks(self) -> list[Table]:
