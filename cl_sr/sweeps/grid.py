@@ -250,7 +250,7 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
 
 
 def _members(path: Path, values: Mapping[str, Any], grids: Sequence[Grid]) -> list[Member]:
-    if not grids or not all(grids):
+    if not all(grids):
         raise InputError(f"{path}: the grid is empty: give it keys with lists of values")
     for grid in grids:
         for key, choices in grid.items():
