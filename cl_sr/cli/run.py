@@ -134,10 +134,7 @@ def _unfinished(config: Any, out: Path | None) -> Path | None:
     if out is not None:
         if not (out / "config.yaml").is_file():
             return None
-        if told := RunFolder(out).difference(config):
-            raise InputError(
-                f"{out} holds a run of another configuration ({told}): choose another --out"
-            )
+        RunFolder(out).check_same(config)
         return out
     runs = [RunFolder(path.parent) for path in Path("runs").glob("*/status.json")]
     runs.sort(key=lambda run: (run.path / "status.json").stat().st_mtime, reverse=True)

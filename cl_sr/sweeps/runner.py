@@ -98,11 +98,7 @@ def jobs_of(members: Sequence[Member], out: Path, shared: Path | None = None) ->
             job.config = resolve(read_yaml(job.folder / "config.yaml"))
         else:
             job.config = _as_begun(job.config, job.folder)
-            if told := folder.difference(job.config):
-                raise InputError(
-                    f"{job.folder} holds a run of another configuration ({told}): choose another"
-                    " --out"
-                )
+            folder.check_same(job.config)
         if folder.finished:
             job.state = State.FINISHED
     # A source is trained for those that still need it.

@@ -116,6 +116,17 @@ class RunFolder:
                 return f"its {key} is {old}, not {new}"
         return None
 
+    def check_same(self, config: RunConfig) -> None:
+        """Refuse to go on with this run under another configuration.
+
+        Raises:
+            InputError: it is another's.
+        """
+        if told := self.difference(config):
+            raise InputError(
+                f"{self.path} holds a run of another configuration ({told}): choose another --out"
+            )
+
     def write(self, name: str, text: str) -> None:
         """Replace a text file in one step."""
         write_text(self.path / name, text)
