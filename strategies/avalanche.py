@@ -71,6 +71,10 @@ class Avalanche(Strategy):
         return {"plugin": values.get("plugin", ""), "arguments": ",".join(rest)}
 
     @property
+    def paces(self) -> bool:
+        return self.plugin == "LRSchedulerPlugin"
+
+    @property
     def contiguous(self) -> bool:
         return self.plugin == "AGEMPlugin"  # it takes views of the gradients
 

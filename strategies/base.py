@@ -160,6 +160,11 @@ class Strategy:
         return 0, steps
 
     @property
+    def paces(self) -> bool:
+        """Whether it changes the learning rate alone, and so is in nobody's way."""
+        return False
+
+    @property
     def contiguous(self) -> bool:
         """Whether weights must lie in memory as PyTorch has them, not with their channels last."""
         return False

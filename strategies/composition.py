@@ -53,7 +53,7 @@ class Composition(Strategy):
             given = " and ".join(title for title, share in shares.items() if share)
             raise InputError(f"{given} leave no room for new images: lower their ratios")
         for part, other in permutations(self.parts, 2):
-            if why := part.conflict(other):
+            if not other.paces and (why := part.conflict(other)):
                 raise InputError(
                     f"strategies {part.title()} and {other.title()} cannot work together: {why}"
                 )

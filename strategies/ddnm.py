@@ -42,8 +42,7 @@ class Ddnm(Strategy):
             object.__setattr__(self, "prior", os.path.abspath(os.path.expanduser(self.prior)))
 
     def conflict(self, other: Strategy) -> str:
-        scheduler = getattr(other, "plugin", "") == "LRSchedulerPlugin"
-        return "" if scheduler else "nothing is trained but the prior"
+        return "nothing is trained but the prior"
 
     def check(self, steps: int) -> None:
         from cl_sr.zero_shot.ddnm import travel_times

@@ -22,10 +22,7 @@ class FromScratch(Strategy):
     """
 
     def conflict(self, other: Strategy) -> str:
-        if (
-            other.title() == "timestep-window"
-            or getattr(other, "plugin", "") == "LRSchedulerPlugin"
-        ):
+        if other.title() == "timestep-window":
             return ""
         return "the weights start anew at every domain, and nothing of the past is to be kept"
 

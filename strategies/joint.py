@@ -18,8 +18,6 @@ class Joint(Strategy):
     """
 
     def conflict(self, other: Strategy) -> str:
-        if getattr(other, "plugin", "") == "LRSchedulerPlugin":
-            return ""
         return "all domains are learnt at once, and there is no past to protect"
 
     def curriculum(self, domains: Sequence[str]) -> list[tuple[str, ...]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -39,12 +41,12 @@ def test_interpolation_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "held"), [({"held_out": 4}, [0, 4]), ({}, [0, 7]), ({"alpha": 0.5}, [0, 0])]
+    ("options", "held"), [({"held_out": 3}, [0, 3]), ({}, [0, 4]), ({"alpha": 0.5}, [0, 0])]
 )
 def test_images_that_are_held_out_are_never_trained_on(
     world: Any, options: dict[str, Any], held: list[int]
 ) -> None:
-    """Of 14 images at most half; none in the first experience, nor where alpha is given."""
+    """Of 14 images at most 4; none in the first experience, nor where alpha is given."""
     template = world.template(WiseFt(**options), iterations=[12, 12, 1])
     for number in (0, 1):
         shown: set[int] = set()
@@ -71,36 +73,56 @@ def test_images_that_are_held_out_are_never_trained_on(
         assert shown == set(range(len(images))) - set(kept)  # 48 draws show all there are
 
 
-@pytest.mark.parametrize(
-    ("keep", "expected"),
-    # Of 10 (1 - (alpha - 0.7)^2 / 0.49), which is 10 at most: 7.45 at 0.3, 9.18 at 0.5, 10 at 0.7.
-    [(0.5, 0.3), (0.8, 0.4), (0.9, 0.5), (0.95, 0.6), (1.0, 0.7)],
-)
-def test_the_smallest_that_keeps_the_gain_is_chosen(
-    world: Any, monkeypatch: pytest.MonkeyPatch, keep: float, expected: float
-) -> None:
+def chosen(
+    world: Any, monkeypatch: pytest.MonkeyPatch, keep: float, curve: Callable[[float], float]
+) -> tuple[float, list[float]]:
+    """The alpha for a quality of `curve(alpha)`, and the alphas that were tried."""
     template = world.template()
-    old, new = {"w": torch.zeros(1)}, {"w": torch.ones(1)}
-    monkeypatch.setattr(template, "held_out_images", lambda: torch.zeros(1), raising=False)
     asked: list[float] = []
 
     def quality(images: Any, weights: Any) -> float:
         asked.append(float(weights["w"]))
-        return 20 + 10 * (1 - (asked[-1] - 0.7) ** 2 / 0.49)
+        return 20 + curve(asked[-1])
 
-    monkeypatch.setattr(template, "quality", quality)
-    assert WiseFt(keep=keep)._choose(template, old, new) == expected
-    assert asked == pytest.approx([0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
-
-
-def test_where_nothing_is_gained_it_hardly_goes(
-    world: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    template = world.template()
     monkeypatch.setattr(template, "held_out_images", lambda: torch.zeros(1), raising=False)
-    monkeypatch.setattr(template, "quality", lambda _, weights: 30 - 2 * float(weights["w"]))
-    chosen = WiseFt()._choose(template, {"w": torch.zeros(1)}, {"w": torch.ones(1)})
-    assert chosen == 0.2
+    monkeypatch.setattr(template, "quality", quality)
+    old, new = {"w": torch.zeros(1)}, {"w": torch.ones(1)}
+    return WiseFt(keep=keep)._choose(template, old, new), asked
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    # Of 10 (1 - (alpha - 0.6)^2 / 0.36), which is 0, 5.556, 8.889, 10 at 0, 0.2, 0.4, 0.6.
+    [
+        (0.3, 0.2 * 3 / 5.5556),
+        (0.8, 0.2 + 0.2 * 2.4444 / 3.3333),
+        (0.95, 0.4 + 0.2 * 0.6111 / 1.1111),
+        (1.0, 0.6),
+    ],
+)
+def test_the_smallest_that_keeps_the_gain_is_chosen(
+    world: Any, monkeypatch: pytest.MonkeyPatch, keep: float, expected: float
+) -> None:
+    found, asked = chosen(
+        world, monkeypatch, keep, lambda alpha: 10 * (1 - (alpha - 0.6) ** 2 / 0.36)
+    )
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert asked == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+
+
+@pytest.mark.parametrize(("best", "furthest"), [(1.0, 1.2), (1.4, 1.6), (5.0, 2.0)])
+def test_a_domain_that_is_not_learnt_goes_on_along_the_line(
+    world: Any, monkeypatch: pytest.MonkeyPatch, best: float, furthest: float
+) -> None:
+    found, asked = chosen(world, monkeypatch, 1.0, lambda alpha: -((alpha - best) ** 2))
+    assert found == pytest.approx(min(best, 2.0))
+    assert max(asked) == pytest.approx(furthest)
+
+
+def test_where_nothing_is_gained_it_stays(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, asked = chosen(world, monkeypatch, 0.95, lambda alpha: -2 * alpha)
+    assert found == 0.0
+    assert max(asked) == 1.0
 
 
 def test_the_chosen_one_is_used(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,14 +152,21 @@ def test_the_chosen_one_is_used(world: Any, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(template, "quality", spy)
     world.learn(template, [1])
     alpha = template.memory[OWN]["alpha-1"]
-    assert 0 < alpha <= 1
+    assert 0 <= alpha <= 2
     expected = old + alpha * (ends[0] - old)
     assert torch.allclose(template.weights().detach(), expected, atol=1e-6)
     assert values[0][0] == pytest.approx(values[0][1], abs=1e-3)
 
 
+def test_one_image_is_none_to_choose_on() -> None:
+    template: Any = SimpleNamespace(number=1)
+    assert WiseFt(alpha=0.5).hold_out(template, 1) == 0
+    with pytest.raises(InputError, match=r"wise-ft:alpha=0\.5"):
+        WiseFt().hold_out(template, 1)
+
+
 @pytest.mark.parametrize(
-    "options", [{"alpha": -0.1}, {"alpha": 1.1}, {"keep": 0.0}, {"keep": 1.1}, {"held_out": 0}]
+    "options", [{"alpha": -0.1}, {"alpha": 2.1}, {"keep": 0.0}, {"keep": 1.1}, {"held_out": 0}]
 )
 def test_what_cannot_work_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="wise-ft"):
