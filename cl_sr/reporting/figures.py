@@ -127,7 +127,7 @@ def trade_off(rows: Sequence[Any], title: str) -> Figure | None:
     known = [(k, row) for k, row in enumerate(rows) if not math.isnan(row.share["psnr"].value)]
     if len(known) < 2:
         return None
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
     axis = figure.subplots()
     for k, row in known:
         share, lost = row.share["psnr"], row.forgetting["psnr"]
@@ -145,7 +145,7 @@ def trade_off(rows: Sequence[Any], title: str) -> Figure | None:
         )
     axis.axhline(0, color="0.6", linewidth=1)
     axis.set_xlabel("share of fine-tuning's gain on the target, PSNR (%)")
-    axis.set_ylabel("forgetting of the source, PSNR (dB; lower is better)")
+    axis.set_ylabel("forgetting, PSNR (dB; lower is better)")
     _plain(axis)
     return _with_legend(figure, title)
 
@@ -187,7 +187,7 @@ def by_window(rows: Sequence[Any], title: str) -> Figure | None:
     known = [(k, row) for k, row in enumerate(rows) if row.windows]
     if not known:
         return None
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 4), layout="constrained")
     axis = figure.subplots()
     windows = sorted(known[0][1].windows)
     for k, row in known:
@@ -219,6 +219,9 @@ def _plain(axis: Any) -> None:
 
 
 def _with_legend(figure: Figure, title: str) -> Figure:
+    rows = sum(len(axis.get_legend_handles_labels()[1]) for axis in figure.axes)
+    # So that the axes stay as high as they are, however many rows there are.
+    figure.set_figheight(figure.get_figheight() + 0.1 * rows)
     figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10, wrap=True)
     return figure

@@ -107,10 +107,10 @@ def test_the_smallest_that_keeps_the_gain_is_chosen(
         world, monkeypatch, keep, lambda alpha: 10 * (1 - (alpha - 0.6) ** 2 / 0.36)
     )
     assert found == pytest.approx(expected, abs=1e-4)
-    assert asked == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    assert len(asked) == len(set(asked)) <= 6  # 0, 0.2, ..., 1
 
 
-@pytest.mark.parametrize(("best", "furthest"), [(1.0, 1.2), (1.4, 1.6), (5.0, 2.0)])
+@pytest.mark.parametrize(("best", "furthest"), [(0.8, 1.0), (1.0, 1.2), (1.4, 1.6), (5.0, 2.0)])
 def test_a_domain_that_is_not_learnt_goes_on_along_the_line(
     world: Any, monkeypatch: pytest.MonkeyPatch, best: float, furthest: float
 ) -> None:
