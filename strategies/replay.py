@@ -26,6 +26,10 @@ class Replay(Strategy):
     every domain; `reservoir` keeps a uniform sample of all images so far (Vitter, 1985), so that a
     large domain has more of them.
 
+    `mix=true` blends every image with another kept one, in a proportion that is drawn each time
+    (mixup; Zhang et al., arXiv 1710.09412, with alpha=1): so few images are not learnt by heart.
+    Low resolution is linear, so that a blend of pairs is a pair.
+
     Memory: `size` high-resolution images of 8 bit, or as many a domain. Time: as fine-tuning.
     """
 
@@ -34,6 +38,7 @@ class Replay(Strategy):
     size: int = option(160, "images to keep, of all domains together; of each, with policy=each")
     ratio: float = option(0.5, "share of each batch, 0 < ratio < 1")
     policy: Literal["balanced", "each", "reservoir"] = option("balanced", "which images are kept")
+    mix: bool = option(False, "whether to blend kept images with each other")
 
     def check(self, steps: int) -> None:
         if self.size < 1:
@@ -51,7 +56,10 @@ class Replay(Strategy):
             memory["pairs"] = pack(torch.cat(kept), template.scale, template.kernel)
 
     def rehearsal(self, template: SR3Template, memory: Memory, size: int) -> Tensor | None:
-        return drawn_pairs(memory, rehearsed(size, self.ratio))
+        count = rehearsed(size, self.ratio)
+        pairs = drawn_pairs(memory, count)
+        others = drawn_pairs(memory, count) if self.mix else None
+        return pairs if pairs is None or others is None else blended(pairs, others)
 
     def end(self, template: SR3Template, memory: Memory) -> None:
         import torch
@@ -73,3 +81,11 @@ class Replay(Strategy):
         for k in range(template.number):
             memory[f"images.{k}"] = memory[f"images.{k}"][: share + (k < more)].clone()
         memory[f"images.{template.number}"] = new[: share + (template.number < more)].clone()
+
+
+def blended(pairs: Tensor, others: Tensor) -> Tensor:
+    """Each of `pairs` with one of `others`, uint8 `(B, 6, H, W)`, in random proportions."""
+    import torch
+
+    share = torch.rand(len(pairs), 1, 1, 1).to(pairs.device)  # as drawn_pairs: by the CPU
+    return others.float().lerp(pairs.float(), share).round().to(torch.uint8)

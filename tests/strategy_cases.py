@@ -18,7 +18,7 @@ OPTIONS = {
 ALL = [OPTIONS.get(name, name) for name in sorted(shipped_strategies())]
 TOGETHER = [
     "replay:size=6,policy=reservoir+distill:on=past",
-    "router:rank=2,train=factors+replay:size=4",
+    "router:rank=2,train=factors+replay:size=4,mix=true",
     "timestep-window:stop=1500+replay:size=6,ratio=0.25"
     "+generative-distill:size=6,ratio=0.25+ewc:samples=3",
 ]

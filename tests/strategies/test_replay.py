@@ -11,7 +11,7 @@ import torch
 from cl_sr.data.pairs import pack
 from cl_sr.errors import InputError
 from cl_sr.strategies import compose
-from cl_sr.strategies.replay import Replay
+from cl_sr.strategies.replay import Replay, blended
 
 OWN = "0-replay"
 
@@ -187,3 +187,36 @@ def test_which_images_are_drawn_does_not_depend_on_where_they_lie(world: Any) ->
 def test_what_cannot_work_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="strategy replay"):
         Replay(**options).check(100)
+
+
+def test_blends_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs, others = torch.tensor([200, 10]), torch.tensor([100, 255])
+    shares = torch.tensor([0.25, 1.0])
+    monkeypatch.setattr(torch, "rand", lambda *shape: shares.view(shape))
+    first, second = (x.to(torch.uint8).view(2, 1, 1, 1).expand(2, 6, 4, 4) for x in (pairs, others))
+    found = blended(first, second)
+    assert found.dtype == torch.uint8
+    assert found[:, 0, 0, 0].tolist() == [125, 10]
+
+
+def test_a_blend_of_pairs_is_a_pair(world: Any) -> None:
+    """Its condition is what its image gives, but for rounding and values out of range."""
+    images = world.images[0].clamp(40, 215)
+    pairs = pack(images, 4, "bicubic")
+    mixed = blended(pairs, pairs.flip(0))
+    expected = pack(mixed[:, 3:].contiguous(), 4, "bicubic")[:, :3]
+    assert (mixed[:, :3].int() - expected.int()).abs().max() <= 3
+    assert not torch.equal(mixed, pairs)
+
+
+def test_mixed_images_are_blends_of_the_kept_ones(world: Any) -> None:
+    plain, mixing = Replay(size=4), Replay(size=4, mix=True)
+    pairs = torch.tensor([10, 20, 30], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 6, 4, 4)
+    memory = {"pairs": pairs.contiguous()}
+    found = {
+        strategy.mix: strategy.rehearsal(world.template(), memory, 400)
+        for strategy in (plain, mixing)
+    }
+    assert set(found[False][:, 0, 0, 0].tolist()) == {10, 20, 30}
+    assert len(set(found[True][:, 0, 0, 0].tolist())) == 21  # 10 to 30
+    assert mixing.rehearsal(world.template(), {}, 400) is None
