@@ -65,7 +65,8 @@ def check_folder(sweep: Sweep, out: Path) -> None:
 def taken(sweep: Sweep, out: Path, command: str = "") -> Iterator[None]:
     """Keep other processes from the folder, and write down what the sweep is.
 
-    Members of earlier calls stay: `seed=0` first, and all seeds later.
+    Members of earlier calls that have been begun stay: `seed=0` first, and all seeds later. Others
+    may have been taken out of the sweep's file.
 
     Args:
         sweep: the sweep.
@@ -80,7 +81,9 @@ def taken(sweep: Sweep, out: Path, command: str = "") -> Iterator[None]:
         description = sweep.description() | {"commands": [command]}
         if is_sweep(out):
             before = read_description(out)
-            description["members"] = before["members"] | description["members"]
+            begun = {k: v for k, v in before["members"].items() if (out / k).is_dir()}
+            named = description["members"]
+            description["members"] = named | begun | named  # in the file's order
             commands = [*before.get("commands", []), command]
             description["commands"] = list(dict.fromkeys(commands))
         write_text(out / FILE, json.dumps(description, indent=2) + "\n")

@@ -73,7 +73,7 @@ def test_a_sweep_with_a_member_that_fails(
     assert "started finetune-seed0" not in result.stderr
     assert weights.stat().st_mtime_ns == before
     members = json.loads((out / "sweep.json").read_text())["members"]
-    assert [name.split("-")[-2] for name in members] == ["finetune", "broken.py", "sp"]
+    assert [name.split("-")[-2] for name in members] == ["finetune", "sp", "broken.py"]
     assert "is not finished" in result.stderr  # the one that failed is left out, and told
     report = (out / "report.md").read_text()
     assert len(re.findall("^    cl-sr sweep .*tiny.yaml", report, re.MULTILINE)) == 2

@@ -269,6 +269,11 @@ def test_members_of_earlier_calls_stay_in_the_sweep(tmp_path: Path) -> None:
     for override in ("seed=[0, 1]", "seed=2"):
         with taken(read_sweep(file, overrides=[override]), out):
             pass
+        (out / "seed1").mkdir(exist_ok=True)  # has been begun
+    # seed0 has not, and may as well have been taken out of the file.
+    assert list(read_description(out)["members"]) == ["seed2", "seed1"]
+    with taken(read_sweep(file), out):
+        pass
     assert list(read_description(out)["members"]) == ["seed0", "seed1", "seed2"]
 
 
