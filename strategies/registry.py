@@ -160,7 +160,11 @@ def _spell(strategy: Strategy, text: str) -> str:
     if name == "avalanche":
         return text
     given = [part.partition("=")[0] for part in _split(options)]
-    shown = ",".join(f"{key}={getattr(strategy, key)}" for key in given)
+    values = {key: getattr(strategy, key) for key in given}
+    shown = ",".join(
+        f"{key}={str(value).lower() if isinstance(value, bool) else value}"
+        for key, value in values.items()
+    )
     file, colon, wanted = name.partition(".py")
     name = os.path.abspath(os.path.expanduser(file)) + colon + wanted if colon else name
     return f"{name}:{shown}" if shown else name

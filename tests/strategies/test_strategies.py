@@ -44,6 +44,11 @@ def test_values_may_hold_commas(tmp_path: Path) -> None:
     assert find_strategy(spell(strategy, "ddnm:prior=x,steps=7")) == strategy
 
 
+@pytest.mark.parametrize("given", ["mix=true", "mix=True", "mix=1", "mix=yes"])
+def test_yes_and_no_are_spelt_as_in_yaml(given: str) -> None:
+    assert spell(find_strategy(f"replay:{given}"), f"replay:{given}") == "replay:mix=true"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
