@@ -91,23 +91,23 @@ def chosen(
 
 
 @pytest.mark.parametrize(
-    ("keep", "expected"),
+    ("keep", "expected", "tried"),
     # Of 10 (1 - (alpha - 0.6)^2 / 0.36), which is 0, 5.556, 8.889, 10 at 0, 0.2, 0.4, 0.6.
     [
-        (0.3, 0.2 * 3 / 5.5556),
-        (0.8, 0.2 + 0.2 * 2.4444 / 3.3333),
-        (0.95, 0.4 + 0.2 * 0.6111 / 1.1111),
-        (1.0, 0.6),
+        (0.3, 0.2 * 3 / 5.5556, [0.0, 1.0, 0.8, 0.6, 0.4, 0.2]),
+        (0.8, 0.2 + 0.2 * 2.4444 / 3.3333, [0.0, 1.0, 0.8, 0.6, 0.4, 0.2]),
+        (0.95, 0.4 + 0.2 * 0.6111 / 1.1111, [0.0, 1.0, 0.8, 0.6, 0.4]),
+        (1.0, 0.6, [0.0, 1.0, 0.8, 0.6, 0.4]),
     ],
 )
 def test_the_smallest_that_keeps_the_gain_is_chosen(
-    world: Any, monkeypatch: pytest.MonkeyPatch, keep: float, expected: float
+    world: Any, monkeypatch: pytest.MonkeyPatch, keep: float, expected: float, tried: list[float]
 ) -> None:
     found, asked = chosen(
         world, monkeypatch, keep, lambda alpha: 10 * (1 - (alpha - 0.6) ** 2 / 0.36)
     )
     assert found == pytest.approx(expected, abs=1e-4)
-    assert len(asked) == len(set(asked)) <= 6  # 0, 0.2, ..., 1
+    assert asked == pytest.approx(tried)
 
 
 @pytest.mark.parametrize(("best", "furthest"), [(0.8, 1.0), (1.0, 1.2), (1.4, 1.6), (5.0, 2.0)])
