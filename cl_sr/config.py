@@ -178,7 +178,7 @@ class EvalConfig(Section):
     )
     seed: Seed = Field(0, description="of the first image's noise; the next has the next")
     metrics: tuple[str, ...] = Field(
-        ("psnr", "ssim"), description="psnr, ssim, colour_error, any metric of pyiqa"
+        ("psnr", "ssim"), description="psnr, ssim, colour_error, sharpness, any metric of pyiqa"
     )
     protocol: Literal["rgb8", "y601"] = Field("rgb8", description="of PSNR and SSIM")
     samples: Count = Field(4, description="images of each domain shown in the report")

@@ -1,4 +1,4 @@
-"""Image metrics: PSNR and SSIM by named protocols, the shift of colours, and those of pyiqa.
+"""Image metrics: PSNR and SSIM by named protocols, colours, sharpness, and those of pyiqa.
 
 PSNR and SSIM are our own because pyiqa's are other numbers: its PSNR adds 1e-8 to the error (an
 identical pair has 80 dB instead of infinity, and a pair of 40 dB is 4e-4 dB off), its SSIM clips
@@ -115,6 +115,28 @@ def colour_error(a: Tensor, b: Tensor) -> Tensor:
     return (x - y).mean(dim=(2, 3)).abs().mean(dim=1)
 
 
+def sharpness(a: Tensor, b: Tensor) -> Tensor:
+    """How strong the edges of `a` are beside those of `b`: 1 as strong, below 1 blurred.
+
+    PSNR rewards blur: an average of all plausible images has the smallest error. This tells it
+    from having learnt more.
+
+    Args:
+        a, b: images `(B, 3, H, W)` in [0, 1].
+
+    Returns:
+        float64 `(B,)`: the root of the mean squared difference of neighbouring pixels, over that
+        of `b`; one level of 255 is added to both squares, so that a plain image has a value.
+    """
+
+    def energy(x: Tensor) -> Tensor:
+        across, down = x.diff(dim=3), x.diff(dim=2)
+        return across.square().mean(dim=(1, 2, 3)) + down.square().mean(dim=(1, 2, 3))
+
+    x, y = _pair(a, b, "rgb8")
+    return ((energy(x) + 1) / (energy(y) + 1)).sqrt()
+
+
 @dataclass(frozen=True)
 class ImageMetric:
     """A metric with a direction: `measure(sr, hr)` for images `(B, 3, H, W)` in [0, 1]."""
@@ -131,7 +153,7 @@ class ImageMetric:
 def build_metrics(
     names: Sequence[str], protocol: Protocol, size: int, device: torch.device
 ) -> list[ImageMetric]:
-    """Metrics by name: `psnr`, `ssim`, `colour_error`, and whatever pyiqa compares image by image.
+    """Metrics by name: those of this file, and whatever pyiqa compares image by image.
 
     Raises:
         InputError: unknown name; a metric whose weights cannot be had, or that does not work
@@ -142,6 +164,7 @@ def build_metrics(
         "psnr": ImageMetric("psnr", True, lambda a, b: psnr(a, b, protocol).clamp(max=MAX_PSNR)),
         "ssim": ImageMetric("ssim", True, lambda a, b: ssim(a, b, protocol)),
         "colour_error": ImageMetric("colour_error", False, colour_error),
+        "sharpness": ImageMetric("sharpness", True, sharpness),
     }
     return [own[name] if name in own else _pyiqa(name, size, device) for name in names]
 
@@ -149,7 +172,7 @@ def build_metrics(
 def _pyiqa(name: str, size: int, device: torch.device) -> ImageMetric:
     import pyiqa  # takes seconds, and few runs need it
 
-    known = ["colour_error", *pyiqa.list_models()]
+    known = ["colour_error", "sharpness", *pyiqa.list_models()]
     if name not in known:
         raise InputError(f"eval.metrics: unknown metric {name!r}: {nearest(name, known)}")
     try:

@@ -21,7 +21,7 @@ from cl_sr.evaluation.matrix import BICUBIC, INIT, ForgettingMatrix
 # Every image's metrics, by row and domain, then by metric.
 Measured = Mapping[tuple[str, str], Mapping[str, Sequence[float]]]
 NOTHING: Measured = {}
-UNITS = {"psnr": "dB", "colour_error": "of 255"}
+UNITS = {"psnr": "dB", "colour_error": "of 255", "sharpness": "original: 1"}
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,9 @@ def domain_labels(data: Mapping[str, Any]) -> dict[str, str]:
 
 
 def metric_label(metric: str) -> str:
-    """`PSNR`; `colour error`, which is no abbreviation."""
-    return metric.replace("_", " ") if "_" in metric else metric.upper()
+    """`PSNR`; `colour error` and `sharpness`, which are no abbreviations."""
+    words = "_" in metric or metric == "sharpness"
+    return metric.replace("_", " ") if words else metric.upper()
 
 
 def metric_name(metric: str) -> str:
@@ -137,7 +138,7 @@ def metric_name(metric: str) -> str:
 
 def digits(metric: str) -> int:
     """After the point: what its values deserve."""
-    return {"psnr": 2, "colour_error": 2}.get(metric, 4)
+    return {"psnr": 2, "colour_error": 2, "sharpness": 3}.get(metric, 4)
 
 
 def number(metric: str, value: float, sign: bool = False) -> str:

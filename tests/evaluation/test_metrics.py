@@ -5,7 +5,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from cl_sr.errors import InputError
 from cl_sr.evaluation import psnr, ssim
-from cl_sr.evaluation.metrics import build_metrics, colour_error
+from cl_sr.evaluation.metrics import build_metrics, colour_error, sharpness
 
 
 def pair(size: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
@@ -64,6 +64,25 @@ def test_a_shift_of_colours_by_hand() -> None:
 def test_the_shift_of_colours_is_a_metric_of_which_less_is_better() -> None:
     (metric,) = build_metrics(["colour_error"], "rgb8", 24, torch.device("cpu"))
     assert not metric.higher_is_better
+
+
+def test_sharpness_by_hand() -> None:
+    steps = torch.zeros(1, 3, 4, 4)
+    steps[..., ::2] = 100 / 255  # neighbours across differ by 100, down by nothing
+    half = steps / 2
+    assert float(sharpness(half, steps)) == pytest.approx(np.sqrt((2500 + 1) / (10000 + 1)))
+    assert float(sharpness(steps, steps)) == 1
+    assert float(sharpness(torch.zeros_like(steps), torch.ones_like(steps))) == 1  # both plain
+    assert float(sharpness(steps.mT, steps)) == 1  # whichever way they go
+
+
+def test_a_blurred_image_is_less_sharp() -> None:
+    a, _ = pair()
+    blurred = torch.nn.functional.avg_pool2d(a, 3, 1, 1)
+    assert (sharpness(blurred, a) < 0.8).all()
+    assert (sharpness(blurred, a) < sharpness(0.5 * (a + blurred), a)).all()
+    (metric,) = build_metrics(["sharpness"], "rgb8", 24, torch.device("cpu"))
+    assert metric.higher_is_better
 
 
 def test_y601_scales_grey_by_219_over_255() -> None:

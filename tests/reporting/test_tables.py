@@ -58,6 +58,7 @@ def test_a_terminal_without_the_sign_gets_ascii() -> None:
 def test_names_of_metrics() -> None:
     assert metric_name("psnr") == "PSNR (dB)"
     assert metric_name("colour_error") == "colour error (of 255)"
+    assert metric_name("sharpness") == "sharpness (original: 1)"
     assert metric_name("lpips") == "LPIPS"
 
 
