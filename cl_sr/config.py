@@ -230,7 +230,8 @@ class RunConfig(Section):
 
     def to_yaml(self) -> str:
         """Complete, so that `cl-sr run --config` repeats the run."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        values = self.model_dump(mode="json")
+        return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def budgets(iterations: int | Sequence[int], count: int) -> list[int]:
@@ -282,6 +283,19 @@ class _NoAliases(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not taken: write the value out")
         return super().compose_node(parent, index)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_NoAliases` reads."""
+
+
+# As in YAML 1.2: 1e-3 is a number without a point, too. PyYAML's 1.1 takes it for text.
+for side in (_NoAliases, _Dumper):
+    side.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+        list("-+.0123456789"),
+    )
 
 
 def parse_yaml(text: str) -> Any:

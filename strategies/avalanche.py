@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from cl_sr.errors import InputError, nearest
 from cl_sr.plugins import LOADED
@@ -21,8 +21,11 @@ UNFIT = {
     "BiCPlugin": LABELS,
     "CWRStarPlugin": LABELS,
     "CoPEPlugin": LABELS,
+    "CurrentDataFeCAMUpdate": LABELS,
+    "CurrentDataNCMUpdate": LABELS,
     "EarlyStoppingPlugin": "it looks for class accuracies; use train.iterations",
     "EvaluationPlugin": "a run has its own",
+    "FeCAMOracle": LABELS,
     "FeatureDistillationPlugin": (
         "teacher and student would draw different noise; use the strategy distill"
     ),
@@ -33,6 +36,9 @@ UNFIT = {
     "LFLPlugin": "it needs a classifier's features; use the strategy distill",
     "LwFPlugin": "it needs class scores, of which images have none; use the strategy distill",
     "MIRPlugin": LABELS,
+    "MemoryFeCAMUpdate": LABELS,
+    "MemoryNCMUpdate": LABELS,
+    "NCMOracle": LABELS,
     "RARPlugin": LABELS,
     "TrainGeneratorAfterExpPlugin": "it needs a generator; use the strategy generative-distill",
 }
@@ -120,10 +126,15 @@ class Avalanche(Strategy):
 def _check_numbers(cls: Any, given: Mapping[str, Any]) -> None:
     """Avalanche itself looks at few of them, and then in the middle of a training."""
     for name, parameter in inspect.signature(cls).parameters.items():
-        number = isinstance(parameter.default, int | float) or parameter.annotation in (int, float)
+        kinds = get_args(parameter.annotation) or (parameter.annotation,)
+        number = isinstance(parameter.default, int | float) or {int, float} & set(kinds)
         value = given.get(name)
-        if number and value is not None and not isinstance(value, int | float):
+        if value is None:
+            continue
+        if number and not isinstance(value, int | float | list):
             raise ValueError(f"{name}={value} is not a number")
+        if int in kinds and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name}={value} is not a positive whole number")
         if isinstance(value, int | float) and value < 0:
             raise ValueError(f"{name}={value} must not be negative")
 

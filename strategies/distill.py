@@ -51,11 +51,11 @@ class Distill(Strategy):
         rows = {"new": slice(0, seen.new), "past": slice(seen.new, None), "all": slice(None)}[
             self.on
         ]
+        if not len(seen.noisy[rows]):
+            return 0.0
         condition = None if seen.condition is None else seen.condition[rows]
         teacher = template.net_of(memory["teacher"])
         wanted = teacher(seen.noisy[rows], condition, seen.level[rows])
-        if not len(wanted):
-            return 0.0
         return self.weight * (seen.answer[rows] - wanted).square().mean()
 
     def end(self, template: SR3Template, memory: Memory) -> None:

@@ -55,7 +55,10 @@ class Router(Lora):
         # Few images span few directions, and must leave some variance to all others.
         components = min(COMPONENTS, max(1, len(template.adapted_dataset) // 2))
         domain = Gaussian.fit(_small(low), components, self.scales)
-        memory[f"domain-{template.number}"] = domain.tensors()
+        # On the CPU it is fitted; where images are routed it is needed.
+        memory[f"domain-{template.number}"] = {
+            name: part.to(template.device) for name, part in domain.tensors().items()
+        }
 
     def choose(self, memory: Memory, lr: Tensor) -> Tensor:
         """The number of the domain that each image `(B, 3, h, w)` in [-1, 1] looks like, `(B,)`."""

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cl_sr.config import keys, presets, read_preset, read_yaml, resolve
+from cl_sr.config import arguments, keys, parse_yaml, presets, read_preset, read_yaml, resolve
 from cl_sr.errors import InputError
 
 
@@ -127,6 +127,18 @@ def test_files_that_are_no_configuration(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(InputError, match=r"c\.yaml"):
             read_yaml(file)
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-3", 0.001), ("5E4", 5e4), ("1e", "1e")])
+def test_numbers_in_scientific_notation(text: str, value: Any) -> None:
+    """As in YAML 1.2, where they need no point."""
+    assert parse_yaml(text) == value
+    assert arguments([f"max_lr={text}"]) == {"max_lr": value}
+
+
+def test_text_that_looks_like_such_a_number_stays_text() -> None:
+    config = resolve({"data": {"folders": {"1e5": "/x"}}})
+    assert list(parse_yaml(config.to_yaml())["data"]["folders"]) == ["1e5"]
 
 
 def test_an_unknown_preset_is_told_the_nearest() -> None:

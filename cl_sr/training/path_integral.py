@@ -22,6 +22,7 @@ class PathIntegral(SupervisedPlugin[Any]):
         self.weight = weight
         self.xi = xi
         self.vectors: dict[str, Tensor] = {}
+        self._step: Any = None  # the gradient and the weights before an update
 
     def state_dict(self) -> dict[str, Tensor]:
         return dict(self.vectors)
@@ -48,7 +49,7 @@ class PathIntegral(SupervisedPlugin[Any]):
         self._step = gradient, before
 
     def after_update(self, template: Any, **_: Any) -> None:
-        gradient, before = self._step
+        (gradient, before), self._step = self._step, None
         self.vectors["path"] -= gradient * (template.weights().detach() - before)
 
     def after_training_exp(self, template: Any, **_: Any) -> None:

@@ -37,7 +37,9 @@ class Scheduling(LRSchedulerPlugin):
         self.scheduler = self._make()
 
     def state_dict(self) -> dict[str, Any]:
-        return {key: value for key, value in self.scheduler.state_dict().items() if _plain(value)}
+        # Without its base rates: they are the experience's, halved where that was asked for.
+        state = self.scheduler.state_dict()
+        return {k: v for k, v in state.items() if _plain(v) and k != "base_lrs"}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.scheduler.load_state_dict(state)

@@ -21,7 +21,7 @@ from cl_sr.training.rng import RandomState
 if TYPE_CHECKING:
     from cl_sr.training.template import SR3Template
 
-FORMAT = 2
+FORMAT = 3
 # Of what they remember, a state has all that matters by other ways.
 STATELESS = (Clock, EvaluationPlugin, FromScratchTrainingPlugin, PeriodicEval)
 CLOCK = ("train_iterations", "train_exp_counter", "train_exp_epochs", "train_exp_iterations",
@@ -62,6 +62,7 @@ def capture(template: SR3Template, random: RandomState) -> tuple[Tensors, Values
         "experience_iteration": template.clock.train_exp_iterations,
         "ema_updates": None if template.ema is None else template.ema.updates,
         "lr": [group["lr"] for group in optimizer["param_groups"]],
+        "betas": [list(group["betas"]) for group in optimizer["param_groups"]],
         "optimizer": scalars,
     }
     return tensors, values
@@ -141,10 +142,13 @@ def _restore_optimizer(template: SR3Template, tensors: Tensors, values: Values) 
         number, key = name.split(".", 1)
         state.setdefault(int(number), {})[key] = tensor
     groups = template.optimizer.state_dict()["param_groups"]
-    for group, rate in zip(groups, values["lr"], strict=True):
+    for group, rate, betas in zip(groups, values["lr"], values["betas"], strict=True):
         if not (type(rate) is float and 0 < rate < math.inf):
             raise ValueError(f"a learning rate of {rate}")
+        if len(betas) != 2 or not all(type(b) is float and 0 <= b < 1 for b in betas):
+            raise ValueError(f"betas of {betas}")
         group["lr"] = rate * template.lr_scale / values["lr_scale"]
+        group["betas"] = tuple(betas)  # some schedulers cycle them
     template.optimizer.load_state_dict({"param_groups": groups, "state": state})
     keys = {frozenset(held) for held in template.optimizer.state.values()}
     trained = sum(p.requires_grad for g in template.optimizer.param_groups for p in g["params"])
@@ -168,13 +172,18 @@ def restore_memory(
     flat = below(tensors, "memory.") | values["memory"]
     if _shapes(flat) != values["memory_shapes"]:
         raise ValueError("not all that the strategies remember is there")
-    # Copies, as tensors that lie in a mapped file may not be aligned, which changes last digits.
-    template.memory = unflatten(
-        {
-            k: v.to(template.device, copy=True) if isinstance(v, Tensor) else v
-            for k, v in flat.items()
-        }
-    )
+    template.memory = unflatten(_placed(flat, template))
+
+
+def _placed(values: Values, template: SR3Template) -> Values:
+    """With tensors on the template's device.
+
+    Copies, as tensors that lie in a mapped file may not be aligned, which changes last digits.
+    """
+    return {
+        k: v.to(template.device, copy=True) if isinstance(v, Tensor) else v
+        for k, v in values.items()
+    }
 
 
 def _shapes(flat: Values) -> dict[str, list[int]]:
@@ -262,7 +271,8 @@ def _restore_common(template: SR3Template, tensors: Tensors, values: Values) -> 
     if stateful.keys() != values["plugins"].keys():
         raise ValueError(f"plugins {list(values['plugins'])} instead of {list(stateful)}")
     for name, plugin in stateful.items():
-        plugin.load_state_dict(below(tensors, f"plugins.{name}.") | values["plugins"][name])
+        held = below(tensors, f"plugins.{name}.") | values["plugins"][name]
+        plugin.load_state_dict(_placed(held, template))
     template.trained_on = values["trained_on"]
     for name in CLOCK:
         setattr(template.clock, name, values["clock"][name])

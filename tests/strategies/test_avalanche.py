@@ -33,6 +33,17 @@ def test_each_fit_one_is_tried_here() -> None:
     assert not FIT.keys() & UNFIT.keys()
 
 
+def test_every_plugin_of_avalanche_is_fit_or_says_why_not() -> None:
+    from avalanche.training import plugins
+
+    there = {
+        name
+        for name, cls in vars(plugins).items()
+        if isinstance(cls, type) and issubclass(cls, SupervisedPlugin) and cls != SupervisedPlugin
+    }
+    assert there <= FIT.keys() | UNFIT.keys()
+
+
 @pytest.mark.parametrize("plugin", sorted(FIT))
 def test_each_fit_one_trains(world: Any, plugin: str) -> None:
     if plugin == "GEMPlugin":
@@ -162,6 +173,11 @@ def test_the_strategy_that_is_named_instead_is_shipped(plugin: str) -> None:
         ("ReplayPlugn", "did you mean 'ReplayPlugin'"),
         ("ReplayPlugin:mem_sise=3", "mem_sise.*it takes mem_size"),
         ("ReplayPlugin:mem_size", "'mem_size' is not"),
+        ("ReplayPlugin:mem_size=1.5", "mem_size=1.5 is not a positive whole number"),
+        ("ReplayPlugin:mem_size=0", "mem_size=0 is not a positive whole number"),
+        ("ReplayPlugin:batch_size=0", "batch_size=0 is not a positive whole number"),
+        ("AGEMPlugin:patterns_per_experience=8,sample_size=0", "sample_size=0 is not a positive"),
+        ("SynapticIntelligencePlugin:si_lambda=much", "si_lambda=much is not a number"),
         ("EWCPlugin", "ewc_lambda"),
         ("AGEMPlugin:sample_size=3", "patterns_per_experience"),
         ("LRSchedulerPlugin:step_size=3,speed=2", "speed"),

@@ -35,6 +35,25 @@ def test_domains_that_look_different_are_told_apart(world: Any, trained: Any) ->
         assert strategy.choose(memory(trained), lr).tolist() == [domain] * 3
 
 
+def test_what_is_remembered_lies_where_images_are_routed(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a device that is not there: fake tensors refuse to meet those of another device."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    template = world.train("router:rank=2", experiences=1)
+    (strategy,) = template.strategy.parts
+    held: dict[str, Any] = {}
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        images = torch.zeros(20, 3, 4, 4, dtype=torch.uint8)  # on the CPU, as they are
+        monkeypatch.setattr(template, "low_resolution_images", lambda _: images)
+        template.device, template.adapted_dataset = torch.device("cuda"), images
+        strategy.begin(template, held)
+        held["domain-1"] = held["domain-0"]
+        chosen = strategy.choose(held, torch.zeros(2, 3, 4, 4, device="cuda"))
+    assert chosen.device.type == "cuda"
+
+
 def test_large_images_are_looked_at_in_small(world: Any, trained: Any) -> None:
     """The mean of each block: a larger copy goes where the small image goes."""
     (strategy,) = trained.strategy.parts

@@ -54,6 +54,7 @@ def test_two_steps_by_hand() -> None:
     expected = torch.tensor([0.656 / (0.1296 + 0.01), 0.724 / (0.1444 + 0.01)])
     assert torch.allclose(plugin.vectors["importance"], expected.double())
     assert set(plugin.vectors) == {"importance"}  # a number a weight is what is kept
+    assert plugin._step is None
 
 
 def test_the_second_experience_by_hand() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -82,6 +84,8 @@ MOMENTS = [
     ("before_eval_iteration", 6),
     ("after_eval", 7),
 ]
+# A schedule that changes Adam's betas as well.
+CYCLE = "avalanche:LRSchedulerPlugin:scheduler=OneCycleLR,max_lr=1e-3,total_steps=6"
 FEW = [("after_eval_exp", 4), ("before_training_exp", 4), ("before_training_iteration", 5)]
 
 
@@ -89,7 +93,7 @@ FEW = [("after_eval_exp", 4), ("before_training_exp", 4), ("before_training_iter
     ("strategy", "moment", "iteration"),
     [
         (strategy, *moment)
-        for strategy in [*ALL, *TOGETHER]
+        for strategy in [*ALL, *TOGETHER, CYCLE]
         for moment in (MOMENTS if strategy in ("finetune", *TOGETHER) else FEW)
     ],
 )
@@ -113,6 +117,20 @@ def test_a_cut_run_ends_as_if_it_had_not_been_cut(
         pytest.skip("the run has no such moment")
     assert results(tmp_path / "cut") == results(uncut)
     assert RunFolder.open(tmp_path / "cut").finished
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("strategy", [*ALL, *TOGETHER])
+def test_every_strategy_is_cut_and_goes_on_on_a_gpu(
+    tmp_path: Path, tiny: list[str], strategy: str
+) -> None:
+    """What is remembered lies where it is needed, before and after the state was read."""
+    settings = [*tiny, f"strategy={strategy}", "checkpoint.every=1", "device=cuda"]
+    with contextlib.suppress(SystemExit):
+        run(tmp_path / "run", settings, plugins=[Cut("before_training_iteration", 5)])
+        assert strategy.startswith("ddnm")  # which ends with the first domain
+    run(tmp_path / "run", settings, resume=True)
+    assert RunFolder.open(tmp_path / "run").finished
 
 
 def test_a_run_that_is_asked_to_stop_saves_its_state_first(tmp_path: Path, tiny: list[str]) -> None:
@@ -288,7 +306,7 @@ def cut_run(path: Path, tiny: list[str], *more: str) -> Path:
         ("iteration", 10**18), ("experience", 7), ("experience_iteration", 99), ("trained_on", "x"),
         ("clock", {}), ("clock", []), ("metrics", 3), ("metrics", ["{"]), ("metrics", ['{"n": 1}']),
         ("ema_updates", "x"), ("ema_updates", 10**400), ("ema_updates", -11),
-        ("lr", [float("nan")]), ("lr", "x"), ("lr_scale", 0),
+        ("lr", [float("nan")]), ("lr", "x"), ("lr_scale", 0), ("betas", [[0.9, 1.0]]),
         ("numpy", ["MT19937", [1] * 624, 10**9, 0, 0.0]),
         ("python", [3, [1], None]), ("optimizer", {"0": {"foo": "x"}}), ("plugins", {"1-X": {}}),
         ("format", True),
@@ -386,6 +404,25 @@ def test_a_plugin_keeps_its_state_if_it_says_which(tmp_path: Path, tiny: list[st
         run(tmp_path / "cut", settings, resume=True, plugins=[Count()])
     assert not [w for w in caught if "Count" in str(w.message)]
     assert results(tmp_path / "cut") == results(tmp_path / "whole")
+
+
+def test_a_halved_rate_stays_halved_under_a_schedule(tmp_path: Path, tiny: list[str]) -> None:
+    """CosineAnnealingWarmRestarts computes each rate from its own base rates."""
+    rates = []
+
+    class Explode(SupervisedPlugin):
+        def before_backward(self, strategy: Any, **_: Any) -> None:
+            rates.append((strategy.clock.train_iterations, strategy.optimizer.param_groups[0]["lr"]))
+            if strategy.clock.train_iterations == 5 and len(rates) < 7:
+                strategy.loss = strategy.loss * float("nan")
+
+    schedule = "avalanche:LRSchedulerPlugin:scheduler=CosineAnnealingWarmRestarts,T_0=10"
+    settings = [*tiny, "checkpoint.every=1", "train.lr=8e-4", "train.on_divergence=restart"]
+    run(tmp_path / "run", [*settings, f"strategy={schedule}"], plugins=[Explode()])
+    before, after = (rate for n, rate in rates if n == 5)
+    assert after == pytest.approx(before / 2)
+    later = [rate for n, rate in rates if n == 6]
+    assert later == pytest.approx([4e-4 * (1 + math.cos(math.pi * 2 / 10)) / 2])
 
 
 def test_the_rate_is_halved_from_where_an_earlier_process_left_it(
