@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from cl_sr.models import SR3UNet, load_sr3, save_sr3
 from cl_sr.models.checkpoint import public_buffers
 from cl_sr.models.guided import GuidedUNet
 from cl_sr.reporting import build_report
+from cl_sr.strategies.ddnm import Ddnm
 from cl_sr.training.run import Plan, execute, plan_run
 from cl_sr.training.run_folder import RunFolder
 
@@ -145,6 +147,31 @@ def test_ddnm_trains_a_prior_on_the_first_domain(tmp_path: Path, tiny: list[str]
     )
     one, two = (f.matrices()[0].rows for f in (folder, again))
     assert one["celeba"] == pytest.approx(two["init"], abs=1e-4)
+
+
+def test_a_trained_prior_is_where_the_images_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a device that is not there: fake tensors refuse to meet those of another device."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    def one_step(prior: Any, lr: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        noise: torch.Tensor = prior(lr.repeat(1, 1, 4, 4), torch.full((2,), 3, device=lr.device))
+        return noise
+
+    monkeypatch.setattr("cl_sr.zero_shot.ddnm", one_step)
+    small: Any = {"inner_channel": 8, "norm_groups": 4, "channel_mults": (1, 1), "res_blocks": 1}
+    schedule = NoiseSchedule.linear(100)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        with torch.device("cuda"):
+            net = SR3UNet(in_channel=3, attn_res=(8,), image_size=16, **small)
+            lr = torch.zeros(2, 3, 4, 4)
+        template: Any = SimpleNamespace(
+            inference_net=net,
+            model=SimpleNamespace(schedule=schedule, parametrization=Parametrization("v")),
+            kernel="area",
+            scale=4,
+            pause=None,
+        )
+        assert Ddnm(steps=3).restore(template, {}, lr, lr, [0, 1]).device.type == "cuda"
 
 
 def test_ddnm_restores_to_what_the_degradation_makes_the_low_resolution_image_of(

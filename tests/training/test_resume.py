@@ -412,7 +412,8 @@ def test_a_halved_rate_stays_halved_under_a_schedule(tmp_path: Path, tiny: list[
 
     class Explode(SupervisedPlugin):
         def before_backward(self, strategy: Any, **_: Any) -> None:
-            rates.append((strategy.clock.train_iterations, strategy.optimizer.param_groups[0]["lr"]))
+            rate = strategy.optimizer.param_groups[0]["lr"]
+            rates.append((strategy.clock.train_iterations, rate))
             if strategy.clock.train_iterations == 5 and len(rates) < 7:
                 strategy.loss = strategy.loss * float("nan")
 
