@@ -99,7 +99,7 @@ class Ddnm(Strategy):
         net: Any = template.inference_net
         if not isinstance(net, Prior):
             model = template.model
-            net = sr3_prior(net, model.schedule, model.parametrization.prediction).to(lr.device)
+            net = sr3_prior(net, model.schedule, model.parametrization.prediction)
         kind = AveragePool if template.kernel == "area" else Bicubic
         return ddnm(
             net,

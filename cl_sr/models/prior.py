@@ -86,7 +86,9 @@ class NoiseOf(nn.Module):
         self.net = net
         self.ask = ask
         self.parametrization = Parametrization(prediction)
-        gammas = schedule.gammas[1:]
+        # Where the net is, which may be trained on a device already.
+        device = next((weight.device for weight in net.parameters()), None)
+        gammas = schedule.gammas[1:].to(device)
         self.register_buffer("levels", gammas.sqrt().float(), persistent=False)
         self.register_buffer("sigmas", (1 - gammas).sqrt().float(), persistent=False)
 
