@@ -10,13 +10,14 @@ import traceback
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from cl_sr.errors import InputError
 
 # What a folder of plug-ins holds beside plug-ins.
 INFRASTRUCTURE = {"__init__", "base", "composition", "registry"}
+COMPOSITION = "cl_sr.strategies.composition"
 # The files of users and of installed plug-ins that were imported.
 LOADED: set[str] = set()
 
@@ -51,9 +52,10 @@ class Installed:
             raise InputError(
                 f"the plug-in {self} cannot be imported: {type(error).__name__}: {error}"
             ) from error
-        module = sys.modules.get(self.entry.module)
-        if module is not None and module.__file__:
-            LOADED.add(module.__file__)
+        # A package may re-export what one of its other files declares.
+        for name in (self.entry.module, getattr(loaded, "__module__", "")):
+            if file := getattr(sys.modules.get(name), "__file__", None):
+                LOADED.add(file)
         return loaded
 
 
@@ -92,14 +94,25 @@ def load_file(path: str) -> ModuleType:
 
 
 def blame(error: BaseException) -> str:
-    """One line that names the place in a user's file where an error came from.
+    """One line that names the strategy and the place in a user's file where an error came from.
 
     Where an error rises in our code, a user's file may have given it the wrong thing: then the line
     names the file. Empty where no user's file is loaded.
     """
-    frames = traceback.extract_tb(error.__traceback__)
-    place = next((frame for frame in reversed(frames) if frame.filename in LOADED), None)
-    if place is None:
-        files = " and ".join(sorted(LOADED))
-        return files and f"{type(error).__name__}: {error}; look at what {files} returns and takes"
-    return f"{place.filename}, line {place.lineno}: {type(error).__name__}: {error}"
+    if not LOADED:
+        return ""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    told = f"{type(error).__name__}: {error}"
+    # Every hook is called by a composition, which calls each strategy `part`.
+    parts = [frame.f_locals["part"] for frame, _ in frames if _is_composition(frame)]
+    who = f"strategy {parts[-1].title()}: " if parts else ""
+    places = [(f.f_code.co_filename, n) for f, n in frames if f.f_code.co_filename in LOADED]
+    if places:
+        file, number = places[-1]
+        return f"{who}{file}, line {number}: {told}"
+    files = " and ".join(sorted(LOADED))
+    return f"{who}{told}; look at what {files} returns and takes"
+
+
+def _is_composition(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__") == COMPOSITION and "part" in frame.f_locals

@@ -65,7 +65,8 @@ class Avalanche(Strategy):
     arguments; it is stepped after each iteration). What they remember is not saved, but for the
     scheduler: a run that was stopped goes on, and not with the same bits.
 
-    Memory, time: the plugin's.
+    Its paper and equation are the plugin's (Avalanche: Carta et al., arXiv 2302.01766), and so are
+    memory and time.
     """
 
     plugin: str = option("", "the name of its class")

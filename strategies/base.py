@@ -74,8 +74,11 @@ def rehearsed(size: int, ratio: float) -> int:
     return min(max(round(ratio * size), 1), size - 1)
 
 
-def drawn_pairs(memory: Memory, count: int) -> Tensor | None:
-    """`count` of `memory["pairs"]`, uint8 `(N, 6, H, W)`, mirrored at random; None without any."""
+def drawn_pairs(memory: Memory, count: int, flip: bool = True) -> Tensor | None:
+    """`count` of `memory["pairs"]`, uint8 `(N, 6, H, W)`, at random; None without any.
+
+    With `flip` half of them are mirrored.
+    """
     import torch
 
     if "pairs" not in memory:
@@ -83,8 +86,9 @@ def drawn_pairs(memory: Memory, count: int) -> Tensor | None:
     pairs: Tensor = memory["pairs"]
     # By the CPU's generator, wherever they lie: a run that is resumed draws the same.
     chosen = pairs[torch.randint(len(pairs), (count,)).to(pairs.device)]
-    mirrored = (torch.rand(count) < 0.5).to(pairs.device)
-    chosen[mirrored] = chosen[mirrored].flip(-1)
+    if flip:
+        mirrored = (torch.rand(count) < 0.5).to(pairs.device)
+        chosen[mirrored] = chosen[mirrored].flip(-1)
     return chosen
 
 
@@ -118,8 +122,11 @@ class Strategy:
             InputError: with the remedy.
         """
 
-    def check_net(self, names: Sequence[str]) -> None:
-        """Refuse options that cannot work with a net whose weights have these names.
+    def check_net(self, shapes: Mapping[str, Sequence[int]]) -> None:
+        """Refuse options that cannot work with a net.
+
+        Args:
+            shapes: of its weights, by name.
 
         Raises:
             InputError: with the remedy.
@@ -162,6 +169,11 @@ class Strategy:
     @property
     def paces(self) -> bool:
         """Whether it changes the learning rate alone, and so is in nobody's way."""
+        return False
+
+    @property
+    def needs_past(self) -> bool:
+        """Whether it does nothing unless another strategy rehearses images of the past."""
         return False
 
     @property
@@ -210,6 +222,9 @@ class Strategy:
 
     def rehearsal(self, template: SR3Template, memory: Memory, size: int) -> Tensor | None:
         """Images of the past that take the place of new ones in the next batch.
+
+        A strategy with this hook may have a field `ratio`: its share of the batch, of which several
+        strategies together must leave some to new images.
 
         Args:
             template: the run.

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 class Composition(Strategy):
     """Strategies that act together, in order; each has a memory of its own.
 
+    Each is called `part` here, by which `cl_sr.plugins.blame` tells whose hook has raised.
+
     Raises:
         InputError: two of them decide the same thing, or one says that it cannot work with another.
     """
@@ -48,10 +50,17 @@ class Composition(Strategy):
                         f"strategies {other.title()} and {part.title()} both decide {what}: "
                         "leave one out"
                     )
-        shares = {part.title(): getattr(part, "ratio", 0.0) for part in self.parts}
+        ratios = [(part.title(), getattr(part, "ratio", None)) for part in self.rehearsing]
+        shares = {title: ratio for title, ratio in ratios if isinstance(ratio, int | float)}
         if sum(shares.values()) >= 1 and len(shares) > 1:
-            given = " and ".join(title for title, share in shares.items() if share)
+            given = " and ".join(shares)
             raise InputError(f"{given} leave no room for new images: lower their ratios")
+        for part in self.parts:
+            if part.needs_past and not self.rehearsing:
+                raise InputError(
+                    f"strategy {part.title()} does nothing without images of the past, as it is "
+                    "set: add --strategy replay"
+                )
         for part, other in permutations(self.parts, 2):
             if not other.paces and (why := part.conflict(other)):
                 raise InputError(
@@ -62,6 +71,11 @@ class Composition(Strategy):
     def name(self) -> str:
         """The titles of the parts."""
         return "+".join(part.title() for part in self.parts)
+
+    @property
+    def rehearsing(self) -> list[Strategy]:
+        """The parts that put images of the past into batches."""
+        return [part for part in self.parts if _overrides(part, "rehearsal")]
 
     def _owner(self, *hooks: str) -> Strategy:
         """The part that has one of these hooks of its own, or the first."""
@@ -79,21 +93,25 @@ class Composition(Strategy):
         for part in self.parts:
             part.check(steps)
 
-    def check_net(self, names: Sequence[str]) -> None:
+    def check_net(self, shapes: Mapping[str, Sequence[int]]) -> None:
         for part in self.parts:
-            part.check_net(names)
+            part.check_net(shapes)
 
     def model(self, config: RunConfig) -> Model:
-        return self._owner("model").model(config)
+        part = self._owner("model")
+        return part.model(config)
 
     def curriculum(self, domains: Sequence[str]) -> list[tuple[str, ...]]:
-        return self._owner("curriculum").curriculum(domains)
+        part = self._owner("curriculum")
+        return part.curriculum(domains)
 
     def budget(self, domains: Sequence[str], iterations: Mapping[str, int]) -> int:
-        return self._owner("budget").budget(domains, iterations)
+        part = self._owner("budget")
+        return part.budget(domains, iterations)
 
     def window(self, experience: int, steps: int) -> tuple[int, int]:
-        return self._owner("window").window(experience, steps)
+        part = self._owner("window")
+        return part.window(experience, steps)
 
     @property
     def contiguous(self) -> bool:
@@ -153,14 +171,30 @@ class Composition(Strategy):
 
     def target(self, template: SR3Template, memory: Memory, seen: Seen) -> Tensor:
         for part, own in self._each(memory):
-            seen = seen.with_truth(part.target(template, own, seen))
+            target = part.target(template, own, seen)
+            if getattr(target, "shape", None) != seen.truth.shape:
+                raise InputError(
+                    f"strategy {part.title()}: target() must return a tensor of shape "
+                    f"{tuple(seen.truth.shape)}, such as seen.truth"
+                )
+            seen = seen.with_truth(target)
         return seen.truth
 
     def penalty(self, template: SR3Template, memory: Memory) -> Tensor | float:
-        return sum((part.penalty(template, own) for part, own in self._each(memory)), 0.0)
+        total: Tensor | float = 0.0
+        for part, own in self._each(memory):
+            added = part.penalty(template, own)
+            if not isinstance(added, int | float) and getattr(added, "shape", None) != ():
+                raise InputError(
+                    f"strategy {part.title()}: penalty() must return one number, or a tensor of "
+                    f"one, not {added!r:.80}"
+                )
+            total = total + added
+        return total
 
     def sampler(self, evaluation: EvalConfig) -> tuple[str, int | None]:
-        return self._owner("sampler").sampler(evaluation)
+        part = self._owner("sampler")
+        return part.sampler(evaluation)
 
     def denoiser(self, template: SR3Template, memory: Memory, lr: Tensor) -> Net:
         part = self._owner("denoiser")

@@ -24,7 +24,8 @@ class Distill(Strategy):
         L = L(new) + weight * mean |f(x, y_t, level) - f_old(x, y_t, level)|^2.
 
     Teacher and student see the same noisy image: the same t and noise. Together with `replay`, and
-    `on=past`, this is dark experience replay (DER++; Buzzega et al., arXiv 2004.07211, Eq. 6).
+    `on=past`, this is in the manner of dark experience replay (DER++; Buzzega et al., arXiv
+    2004.07211, Eq. 6), which stores the answers; here the net of before gives them anew, for any t.
 
     Memory: the weights of before, while the experience lasts. Time: one more forward pass.
     """
@@ -38,7 +39,11 @@ class Distill(Strategy):
 
     def check(self, steps: int) -> None:
         if not 0 <= self.weight < math.inf:
-            raise InputError(f"strategy distill: weight={self.weight} must not be negative")
+            raise InputError(f"strategy distill: weight={self.weight} must be 0 or more")
+
+    @property
+    def needs_past(self) -> bool:
+        return self.on == "past"
 
     def begin(self, template: SR3Template, memory: Memory) -> None:
         if template.number:

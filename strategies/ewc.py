@@ -29,8 +29,8 @@ class Ewc(Strategy):
     the next experience is trained on. Each domain's F is divided by its mean, so that `weight`
     means the same for any net and resolution.
 
-    Memory: a number a weight. Time: `samples` backward passes of one image after each
-    experience.
+    Memory: two numbers a weight, the second while an experience lasts. Time: `samples` backward
+    passes of one image after each experience.
     """
 
     plain_start: ClassVar[bool] = True
@@ -40,7 +40,10 @@ class Ewc(Strategy):
 
     def check(self, steps: int) -> None:
         if not 0 <= self.weight < math.inf or self.samples < 1:
-            raise InputError("strategy ewc: weight must not be negative, samples at least 1")
+            raise InputError(
+                f"strategy ewc: weight={self.weight} must be 0 or more, samples={self.samples} "
+                "at least 1"
+            )
 
     def begin(self, template: SR3Template, memory: Memory) -> None:
         if "fisher" in memory:

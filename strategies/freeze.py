@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class Freeze(Strategy):
     """Leaves some layers as the first domain made them, and fine-tunes the others.
 
-    Yosinski et al. (arXiv 1411.1792): layers transfer between domains to different degrees. The
-    names of SR3's weights begin with `noise_level_mlp`, `downs.N`, `mid.N`, `ups.N`, `final_conv`.
+    Yosinski et al. (arXiv 1411.1792): layers transfer between domains to different degrees. From
+    the second domain on `dw_i = 0` for every weight i whose name `parts` finds. The names of SR3's
+    weights begin with `noise_level_mlp`, `downs.N`, `mid.N`, `ups.N`, `final_conv`.
 
     Memory: none. Time: less than fine-tuning, as frozen weights need no gradient.
     """
@@ -34,9 +35,9 @@ class Freeze(Strategy):
         except re.error as error:
             raise InputError(f"strategy freeze: parts={self.parts}: {error}") from error
 
-    def check_net(self, names: Sequence[str]) -> None:
-        stay = [name for name in names if re.search(self.parts, name)]
-        if len(stay) in (0, len(names)):
+    def check_net(self, shapes: Mapping[str, Sequence[int]]) -> None:
+        stay = [name for name in shapes if re.search(self.parts, name)]
+        if len(stay) in (0, len(shapes)):
             raise InputError(
                 f"strategy freeze: parts={self.parts} names {'all' if stay else 'none'} of the "
                 f"weights (noise_level_mlp, downs.N, mid.N, ups.N, final_conv)"

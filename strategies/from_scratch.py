@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class FromScratch(Strategy):
     """The first random weights again at every domain: no transfer, all is forgotten.
 
-    Avalanche's own plugin (`FromScratchTrainingPlugin`). With `--init` the first weights are those
-    of the file.
+    What fine-tuning is measured against (Saini et al., 2023, Fig. 8): `w = w_0` before every
+    domain, then its loss alone. By Avalanche's `FromScratchTrainingPlugin`. With `--init` the first
+    weights are those of the file.
 
     Memory: the first weights. Time: as fine-tuning.
     """

@@ -79,7 +79,7 @@ class GenerativeDistill(Strategy):
         return torch.cat(pairs)
 
     def rehearsal(self, template: SR3Template, memory: Memory, size: int) -> Tensor | None:
-        return drawn_pairs(memory, rehearsed(size, self.ratio))
+        return drawn_pairs(memory, rehearsed(size, self.ratio), template.flip)
 
     def target(self, template: SR3Template, memory: Memory, seen: Seen) -> Tensor:
         rows = seen.rows.get(self.title())

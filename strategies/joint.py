@@ -11,8 +11,12 @@ class Joint(Strategy):
     """Train on all domains mixed, for the sum of their iterations: the upper bound.
 
     Multi-task training, which continual learning is measured against (Chaudhry et al., arXiv
-    1801.10112): one experience with the images of all domains, as many iterations as they have
-    together.
+    1801.10112): one experience with the images of all domains D, as many iterations as they have
+    together,
+
+        L = sum_D (n_D / n) L(images of D),
+
+    where D has n_D of all n images.
 
     Memory: all images. Time: all experiences' at once.
     """

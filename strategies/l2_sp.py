@@ -34,7 +34,7 @@ class L2SP(Strategy):
 
     def check(self, steps: int) -> None:
         if not 0 <= self.weight < math.inf:
-            raise InputError(f"strategy l2-sp: weight={self.weight} must not be negative")
+            raise InputError(f"strategy l2-sp: weight={self.weight} must be 0 or more")
 
     def begin(self, template: SR3Template, memory: Memory) -> None:
         if template.number:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -54,12 +54,14 @@ class Lora(Strategy):
         except re.error as error:
             raise InputError(f"strategy {self.title()}: where={self.where}: {error}") from error
 
-    def check_net(self, names: Sequence[str]) -> None:
-        layers = [name.removesuffix(".weight") for name in names if name.endswith(".weight")]
-        if not any(re.search(self.where, layer) for layer in layers):
+    def check_net(self, shapes: Mapping[str, Sequence[int]]) -> None:
+        least = 2 if self.train == "factors" else 1  # dimensions: norms have no factors
+        layers = [name for name, shape in shapes.items() if len(shape) >= least]
+        found = [name.removesuffix(".weight") for name in layers if name.endswith(".weight")]
+        if not any(re.search(self.where, layer) for layer in found):
             raise InputError(
-                f"strategy {self.title()}: where={self.where} names no layer of the net: try "
-                "where=ups, or leave it out"
+                f"strategy {self.title()}: where={self.where} names no layer of the net that can "
+                "have an adapter: try where=ups, or leave it out"
             )
 
     def conflict(self, other: Strategy) -> str:
@@ -68,10 +70,12 @@ class Lora(Strategy):
         if other.title() == "wise-ft":
             return "an adapter is kept as it was trained, not part of the way"
         penalties = {"EWCPlugin", "MASPlugin", "RWalkPlugin", "SynapticIntelligencePlugin"}
-        held = other.title() in {"ewc", "l2-sp", "si", "freeze", "from-scratch"}
+        held = other.title() in {"ewc", "l2-sp", "si"}
         if held or getattr(other, "plugin", "") in penalties:
-            return f"the weights that {other.title()} acts on are frozen under the adapters"
-        return ""
+            return f"every domain has weights of its own, and {other.title()} would hold them"
+        if other.title() == "freeze":
+            return "where=REGEX says which layers are trained"
+        return "an adapter starts from earlier weights" if other.title() == "from-scratch" else ""
 
     def learning_rate(self, experience: int, rate: float) -> float:
         return rate * self.lr if experience and self.train == "factors" else rate

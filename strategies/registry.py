@@ -9,6 +9,7 @@ timestep-window:stop=200+replay         several, which act together
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 import re
 from dataclasses import fields, is_dataclass
@@ -138,6 +139,14 @@ def _checked(cls: type[Strategy], origin: str) -> type[Strategy]:
         near = difflib.get_close_matches(name, hooks, n=1, cutoff=0.8)
         if callable(value) and name not in hooks and near:
             raise InputError(f"{origin}: {cls.__name__}.{name}: did you mean the hook {near[0]!r}?")
+        if name in hooks and inspect.isfunction(value):
+            taken = list(inspect.signature(getattr(Strategy, name)).parameters)
+            try:
+                inspect.signature(value).bind(*taken)
+            except TypeError:
+                raise InputError(
+                    f"{origin}: {cls.__name__}.{name} must take ({', '.join(taken)})"
+                ) from None
     if cls.title() in shipped_strategies():
         raise InputError(
             f"{origin}: {cls.title()!r} is a shipped strategy: name the class otherwise"
@@ -183,6 +192,8 @@ def _with_options(cls: type[Strategy], text: str) -> Strategy:
         key, equals, value = part.partition("=")
         if not equals:
             raise InputError(f"strategy {cls.title()}: {part!r} is not option=value")
+        if key in values:
+            raise InputError(f"strategy {cls.title()}: {key} is given twice")
         values[key] = value
     values = cls.gather(values)
     known = {item.name for item in fields(cls) if item.init}

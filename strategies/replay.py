@@ -57,8 +57,8 @@ class Replay(Strategy):
 
     def rehearsal(self, template: SR3Template, memory: Memory, size: int) -> Tensor | None:
         count = rehearsed(size, self.ratio)
-        pairs = drawn_pairs(memory, count)
-        others = drawn_pairs(memory, count) if self.mix else None
+        pairs = drawn_pairs(memory, count, template.flip)
+        others = drawn_pairs(memory, count, template.flip) if self.mix else None
         return pairs if pairs is None or others is None else blended(pairs, others)
 
     def end(self, template: SR3Template, memory: Memory) -> None:

@@ -26,9 +26,12 @@ class Router(Lora):
     """As `lora`, and restores each image with the adapter of the domain that it looks like.
 
     The domain is that of the largest likelihood of the low-resolution image, shrunk to 8 pixels,
-    under a scale mixture of Gaussians a domain (`cl_sr.models.gaussian`); no label is needed at
-    test time. The idea is that of *Expert Gate* (Aljundi et al., arXiv 1611.06194), which has an
-    autoencoder a domain.
+    under a scale mixture of Gaussians a domain (`cl_sr.models.gaussian`),
+
+        d(x) = argmax_d log sum_s pi_ds N(x; mu_d, s Sigma_d),
+
+    and the image is restored with W_0 + B_d A_d; no label is needed at test time. The idea is that
+    of *Expert Gate* (Aljundi et al., arXiv 1611.06194), which has an autoencoder a domain.
 
     It trains the weights, from those of the last domain, and keeps their change as an adapter
     (`train=weights,start=last`, see `lora`).

@@ -24,6 +24,9 @@ class Si(Strategy):
 
         L = L(new) + weight sum_i Omega_i (w_i - w*_i)^2.
 
+    With a moving average of the weights the path is that of the weights that are trained, and the
+    whole change that of the average, which is what stays.
+
     Memory: a number a weight; three while an experience lasts. Time: a few per cent. The first
     experience must be trained in the same run: with `--init` and no iterations of it, there is no
     path.
@@ -34,7 +37,9 @@ class Si(Strategy):
 
     def check(self, steps: int) -> None:
         if not 0 <= self.weight < math.inf or not 0 < self.xi < math.inf:
-            raise InputError("strategy si: weight must not be negative, xi positive")
+            raise InputError(
+                f"strategy si: weight={self.weight} must be 0 or more, xi={self.xi} positive"
+            )
 
     def plugins(self, template: SR3Template) -> list[Any]:
         from cl_sr.training.path_integral import PathIntegral

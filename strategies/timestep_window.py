@@ -11,7 +11,10 @@ from cl_sr.strategies.base import Strategy, option
 class TimestepWindow(Strategy):
     """Fine-tune on the time-steps start+1..stop alone; the first domain trains on all.
 
-    Saini et al. (2023), Table 1a: the loss of SR3 with t drawn from the window, 0 being low noise.
+    Saini et al. (2023), Table 1a: the loss of SR3 with t drawn from the window, 0 being low noise:
+
+        L = mean |f(x, y_t, level) - target|^2,  t in {start + 1, ..., stop}.
+
     All time-steps are then sampled with the same weights; with `window-experts` the old ones serve
     outside of the window.
 

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 class WindowExperts(TimestepWindow):
     """As `timestep-window`, and restores with the old weights at all other time-steps.
 
-    An expert for each range of noise (as in eDiff-I; Balaji et al., arXiv 2211.01324, Sec. 4): with
-    the window {start + 1, ..., stop}, f(x, y_t, level_t) is the adapted net's for t in it, and the
-    first domain's for all others, which fine-tuning on the window alone would leave to chance.
+    An expert for each range of noise (as in eDiff-I; Balaji et al., arXiv 2211.01324, Sec. 4):
+
+        f(x, y_t, level_t) = f_new where t in {start + 1, ..., stop}, else f_first,
+
+    the adapted net's answer, and that of the first domain's weights, which fine-tuning on the
+    window alone would leave to chance.
 
     Memory: the first domain's weights, also at inference. Time: as fine-tuning.
     """

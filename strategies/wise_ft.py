@@ -79,16 +79,17 @@ class WiseFt(Strategy):
                 return 0.0
             return template.quality(images, interpolated(old, new, TRIED[k])) - start
 
-        # Gains rise and then fall along the way: those on the far side need not be looked at.
+        # Gains rise and then fall along the way: the maximum next to the new weights is taken, and
+        # what lies beyond it need not be looked at.
         best = TRIED.index(1.0)
         towards = 1 if gain(best) > gain(best - 1) else -1
         while 0 < best < len(TRIED) - 1 and gain(best + towards) > gain(best):
             best += towards
-        wanted, end = self.keep * gain(best), best
-        while end > 0 and gain(end - 1) >= wanted:
-            end -= 1
-        if end == 0:
+        if gain(best) <= 0:
             return 0.0
+        wanted, end = self.keep * gain(best), best
+        while gain(end - 1) >= wanted:
+            end -= 1
         part = (wanted - gain(end - 1)) / (gain(end) - gain(end - 1))
         return TRIED[end - 1] + part * (TRIED[end] - TRIED[end - 1])
 

@@ -13,6 +13,7 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -136,11 +137,8 @@ def test_configurations(here: Path, tiny: list[str], changes: list[tuple[str, An
         one_line_or_right(["run", "--config", "c.yaml", "--dry-run"])
 
 
-options = st.sampled_from(
-    ["size", "ratio", "weight", "rank", "lr", "where", "parts", "policy", "on", "alpha", "keep",
-     "held_out", "samples", "xi", "start", "stop", "plugin", "components", "train", "steps", "eta",
-     "prior", "x", ""]
-)  # fmt: skip
+taken = {field.name for cls in shipped_strategies().values() for field in fields(cls)}
+options = st.sampled_from(sorted(taken | {"x", ""}))
 values = st.sampled_from(
     ["0", "-1", "nan", "inf", "1e999", "0.5", "1", "[", "(", "", "reservoir", "new", "x,y", "a+b",
      "ReplayPlugin", "mem_size=3", "99"]

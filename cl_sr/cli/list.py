@@ -63,9 +63,11 @@ def _strategies() -> None:
 
     rows = []
     for name, cls in shipped_strategies().items():
-        options = ",".join(f"{field.name}={field.default}" for field in dataclasses.fields(cls))
+        options = ",".join(map(_given, dataclasses.fields(cls)))
         rows.append((f"{name}:{options}" if options else name, (cls.__doc__ or "").split("\n")[0]))
-    rows += [(name, f"from {plugin}") for name, plugin in installed_strategies().items()]
+    for name, plugin in installed_strategies().items():
+        hidden = "; cannot be used: a shipped one has this name" * (name in shipped_strategies())
+        rows.append((name, f"from {plugin}{hidden}"))
     _section(
         "Strategies (--strategy NAME:OPTION=VALUE,..., or a file: ./mine.py; several: A+B)", rows
     )
@@ -77,16 +79,26 @@ def _strategy(name: str) -> None:
     cls = find_class(name)
     click.echo(f"{name}: {inspect.cleandoc(cls.__doc__ or '')}\n")
     rows = [
-        (f"{field.name}={field.default}", f"{field.metadata['help']} ({_kind(field.type)})")
+        (_given(field), f"{field.metadata.get('help', '')} ({_kind(field.type)})".strip())
         for field in dataclasses.fields(cls)
     ]
     _section("Options", rows or [("none", "")])
 
 
+def _given(field: dataclasses.Field[object]) -> str:
+    """`size=160`; `size` alone, where it must be given."""
+    if field.default is not dataclasses.MISSING:
+        return f"{field.name}={field.default}"
+    if field.default_factory is not dataclasses.MISSING:
+        return f"{field.name}={field.default_factory()}"
+    return field.name
+
+
 def _kind(annotation: object) -> str:
     """A type as its user would say it: `new or past or all`, `int`."""
-    choices = re.findall(r"'([^']*)'", str(annotation)) if "Literal" in str(annotation) else []
-    return " or ".join(choices) or str(annotation)
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    choices = re.findall(r"'([^']*)'", text) if "Literal" in text else []
+    return " or ".join(choices) or text
 
 
 def _presets() -> None:

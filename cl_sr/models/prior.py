@@ -88,9 +88,9 @@ class NoiseOf(nn.Module):
         self.parametrization = Parametrization(prediction)
         # Where the net is, which may be trained on a device already.
         device = next((weight.device for weight in net.parameters()), None)
-        gammas = schedule.gammas[1:].to(device)
-        self.register_buffer("levels", gammas.sqrt().float(), persistent=False)
-        self.register_buffer("sigmas", (1 - gammas).sqrt().float(), persistent=False)
+        gammas = schedule.gammas[1:]
+        self.register_buffer("levels", gammas.sqrt().float().to(device), persistent=False)
+        self.register_buffer("sigmas", (1 - gammas).sqrt().float().to(device), persistent=False)
 
     def forward(self, noisy: Tensor, timestep: Tensor) -> Tensor:
         level, sigma = self.levels[timestep.long()], self.sigmas[timestep.long()]

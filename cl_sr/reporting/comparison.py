@@ -163,7 +163,7 @@ class Comparison:
             seed: (run, theirs[seed])
             for seed, run in sorted(self._groups[place].items())
             if seed in theirs
-            and theirs[seed].images[BICUBIC, last] == run.images[BICUBIC, last]
+            and self._same_images(theirs[seed], run, (BICUBIC, last))
             and theirs[seed].tested == run.tested
         }
 
@@ -183,7 +183,7 @@ class Comparison:
         found = []
         for place in self._groups:
             for run, base in self._paired(place).values():
-                if run.by_domain and run.images[first, first] != base.images[first, first]:
+                if run.by_domain and not self._same_images(run, base, (first, first)):
                     found.append(str(run.path))
         return found
 
@@ -278,10 +278,19 @@ class Comparison:
     @cached_property
     def mixed(self) -> bool:
         """Whether rows were measured on different images, or in different ways."""
-        places = [(BICUBIC, domain) for domain in self.domains]
-        theirs = [[run.images[place] for place in places] for run in self.runs]
-        other = any(run.tested != self.first.tested for run in self.runs)
-        return other or any(values != theirs[0] for values in theirs)
+        return not all(
+            run.tested == self.first.tested
+            and all(self._same_images(run, self.first, (BICUBIC, d)) for d in self.domains)
+            for run in self.runs
+        )
+
+    def _same_images(self, one: Finished, other: Finished, place: tuple[str, str]) -> bool:
+        """Whether two runs measured the same there, but for what devices round differently."""
+        for metric in self.metrics:
+            ours, theirs = (np.asarray(run.images[place][metric]) for run in (one, other))
+            if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=0, atol=1e-6):
+                return False
+        return True
 
     @property
     def first_runs(self) -> dict[str, Finished]:
@@ -338,17 +347,17 @@ class Comparison:
         meaning = (
             "Forgetting: just after learning - at the end, mean of the domains before the last "
             "one; below zero it became better. Gain: just after learning a later domain - just "
-            f"after the first one. Share: of the gain of {plain}. Time: of learning them, over "
-            f"that of {plain} (CPU time on a CPU). Kept: images, statistics and importances that "
-            "learning the last domain has from the ones before; copies of the weights are not "
-            "counted."
+            f"after the first one. Share: of the gain of {plain}. Time: of learning them (of all, "
+            f"where all are learnt at once), over that of {plain} (CPU time on a CPU). Kept: "
+            "images, statistics and importances that learning the last domain has from the ones "
+            "before; copies of the weights are not counted."
         )
         return (
             f"Protocol {told('eval.protocol')}; low resolution: {told('data.kernel')}, x{scale}"
             f"{sizes}; sampler {told('eval.sampler')}, {told('eval.steps')} steps, noise seeds "
             f"from {told('eval.seed')}; {told('eval.split')} images: {counts}. ±: half of the 95 % "
-            f"confidence interval (bootstrap over images, {RESAMPLINGS} resamplings, paired with "
-            f"{plain}; it does not tell how seeds differ). "
+            f"confidence interval (bootstrap over images, {RESAMPLINGS} resamplings; shares are "
+            f"paired with {plain}, image by image; it does not tell how seeds differ). "
             + ("Rows are of different seeds: only their shares are paired. " * self.uneven)
             + (meaning if len(self.domains) > 1 else "")
         ).strip()
@@ -559,11 +568,14 @@ def _text(value: Any) -> str:
 
 
 def _costs(run: Finished) -> dict[str, Any]:
-    """Of the experiences after the first: seconds of all, what was kept before the last one."""
+    """Of the experiences after the first: seconds of all, what was kept before the last one.
+
+    Where the first was not trained in the run, what a strategy did to remember it is counted too.
+    """
     learnt = [run.costs[row] for row in run.rows if row in run.costs and row != INIT]
     if not learnt:
         return {"seconds": 0.0, "cpu": True, "extra_parameters": 0, "kept_bytes": math.nan}
-    later = learnt[1:] or learnt
+    later = learnt if len(learnt) == 1 or not learnt[0]["iterations"] else learnt[1:]
     kept = learnt[-2]["kept_bytes"] if len(learnt) > 1 else None
     return {
         "seconds": sum(cost["seconds"] for cost in later),

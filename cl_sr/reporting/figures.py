@@ -189,11 +189,11 @@ def by_window(rows: Sequence[Any], title: str) -> Figure | None:
         return None
     figure = Figure(figsize=(8, 4), layout="constrained")
     axis = figure.subplots()
-    windows = sorted(known[0][1].windows)
+    windows = sorted({window for _, row in known for window in row.windows})
     for k, row in known:
         axis.plot(
             range(len(windows)),
-            [row.windows[window] for window in windows],
+            [row.windows.get(window, math.nan) for window in windows],
             **_mark(k),
             markersize=5,
             linewidth=1.2,

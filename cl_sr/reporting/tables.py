@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import math
 import re
@@ -21,6 +22,7 @@ from cl_sr.evaluation.matrix import BICUBIC, INIT, ForgettingMatrix
 # Every image's metrics, by row and domain, then by metric.
 Measured = Mapping[tuple[str, str], Mapping[str, Sequence[float]]]
 NOTHING: Measured = {}
+INTERVAL = r" (± [\d.]+|\[.*?\])"
 UNITS = {"psnr": "dB", "colour_error": "of 255", "sharpness": "original: 1"}
 
 
@@ -40,12 +42,14 @@ class Table:
         for number, name in enumerate(self.head):
             justify: Literal["left", "right"] = "left" if number == 0 else "right"
             table.add_column(writable(name, console), justify=justify, overflow="fold")
-        for row in self.rows:
-            name, *cells = row
-            if narrow:
-                cells = [re.sub(r" (± [\d.]+|\[.*?\])", "", cell) for cell in cells]
+        left_out = False
+        for name, *whole in self.rows:
+            cells = [re.sub(INTERVAL, "", cell) for cell in whole] if narrow else whole
+            left_out |= cells != whole
             table.add_row(*(writable(cell, console) for cell in (name, *cells)))
         console.print(table)
+        if left_out:
+            console.print("without intervals, as the terminal is narrow", style="dim")
 
     def markdown(self) -> str:
         cells = [[cell.replace("|", r"\|") for cell in row] for row in [self.head, *self.rows]]
@@ -81,9 +85,11 @@ class Table:
 
     @property
     def slug(self) -> str:
-        """Its title as a file's name."""
+        """Its title as a file's name; where it is cut, it ends with a hash of the whole."""
         short = re.sub(r"\(.*?\)", "", self.title.lower())
-        return re.sub(r"[^a-z0-9]+", "-", short).strip("-")[:80]
+        name = re.sub(r"[^a-z0-9]+", "-", short).strip("-")
+        cut = hashlib.sha256(self.title.encode()).hexdigest()[:8]
+        return name if len(name) <= 80 else f"{name[:71]}-{cut}"
 
 
 def writable(text: str, console: Console) -> str:

@@ -94,8 +94,8 @@ def jobs_of(members: Sequence[Member], out: Path, shared: Path | None = None) ->
         folder = RunFolder(job.folder)
         if not folder.has("config.yaml"):
             continue
-        if job.name in sources:  # told apart by its name; maybe of another stream
-            job.config = resolve(read_yaml(job.folder / "config.yaml"))
+        if job.name in sources:
+            job.config = _source_config(job)
         else:
             job.config = _as_begun(job.config, job.folder)
             folder.check_same(job.config)
@@ -104,6 +104,13 @@ def jobs_of(members: Sequence[Member], out: Path, shared: Path | None = None) ->
     # A source is trained for those that still need it.
     wanted = {job.needs.name for job in jobs if job.needs and job.state is not State.FINISHED}
     return [*(sources[name] for name in sources if name in wanted), *jobs]
+
+
+def _source_config(job: Job) -> RunConfig:
+    """Of a source that was begun, what it was begun with: maybe by a sweep of another stream."""
+    if not RunFolder(job.folder).has("config.yaml"):
+        return job.config
+    return resolve(read_yaml(job.folder / "config.yaml"))
 
 
 def _as_begun(config: RunConfig, folder: Path) -> RunConfig:
@@ -214,6 +221,8 @@ def _lock(job: Job) -> FileLock | None:
 def _start(job: Job, out: Path, slot: int, at_once: int) -> subprocess.Popen[bytes]:
     """The run as a process, that goes on where one of before was stopped."""
     config, log = out / "configs" / f"{job.name}.yaml", out / "logs" / f"{job.name}.log"
+    if job.needs is None:  # another sweep may have begun it while this one waited
+        job.config = _source_config(job)
     write_text(config, job.config.to_yaml())
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "cl_sr", "run", "--config", str(config)]
@@ -240,8 +249,11 @@ def _share(slot: int, at_once: int) -> dict[str, str]:
     environment = {}
     if "OMP_NUM_THREADS" not in os.environ:
         environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // at_once))
-    if (gpus := gpu_count()) > 1 and "CUDA_VISIBLE_DEVICES" not in os.environ:
-        environment["CUDA_VISIBLE_DEVICES"] = str(slot % gpus)
+    if (gpus := gpu_count()) > 1:
+        # As a cluster has named them, who may give a job some of a machine's.
+        given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        names = given.split(",") if given else [str(k) for k in range(gpus)]
+        environment["CUDA_VISIBLE_DEVICES"] = names[slot % len(names)].strip()
     return environment
 
 

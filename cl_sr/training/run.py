@@ -24,7 +24,8 @@ from cl_sr.diffusion import NoiseSchedule
 from cl_sr.errors import Diverged, InputError, nearest
 from cl_sr.evaluation.matrix import INIT
 from cl_sr.evaluation.metrics import ImageMetric, build_metrics
-from cl_sr.strategies import Strategy, find_strategy, spell
+from cl_sr.strategies import Strategy, compose, find_strategy, spell
+from cl_sr.strategies.base import rehearsed
 from cl_sr.training.checkpoints import Checkpoints, Saved
 from cl_sr.training.device import choose_device, use_bf16
 from cl_sr.training.environment import describe, manifest_digest
@@ -80,7 +81,7 @@ def plan_run(config: RunConfig, track: Callable[[str], Track] = lambda title: un
         InputError: whatever is wrong, with the remedy.
     """
     stream = find_stream(config.stream)
-    strategy = find_strategy(config.strategy)
+    strategy = compose(find_strategy(config.strategy))
     config = config.model_copy(update={"strategy": spell(strategy, config.strategy)})
     device = choose_device(config.device)
     folders = find_folders(config, stream)
@@ -97,7 +98,9 @@ def plan_run(config: RunConfig, track: Callable[[str], Track] = lambda title: un
         config = describe_model(config, model)
     _check_sampler(config.strategy, strategy.sampler(config.eval))
     strategy.check(model.schedule.steps)
-    strategy.check_net(list(model.net.state_dict()))
+    if strategy.rehearsing:
+        rehearsed(config.train.batch_size, 0.5)  # refuses a batch without room
+    strategy.check_net({name: t.shape for name, t in model.net.state_dict().items()})
     for number in range(len(curriculum)):
         _check_window(config.strategy, strategy.window(number, model.schedule.steps), model)
     if config.eval.steps is not None and config.eval.steps > model.schedule.steps:
@@ -324,7 +327,8 @@ def _train(
                 )
         folder.write("metrics.jsonl", "".join(f"{line}\n" for line in lines))
     seed_everything(config.seed)
-    # Image sizes never change within a run: let cuDNN look for its fastest kernels once.
+    # Image sizes never change within a run, batch sizes seldom: let cuDNN look for its fastest
+    # kernels once for each.
     torch.backends.cudnn.benchmark = True
     benchmark = plan.stream.benchmark(
         plan.data,

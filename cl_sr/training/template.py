@@ -64,6 +64,7 @@ class SR3Template(SupervisedTemplate):
         parametrization: what the net predicts and what is diffused.
         conditional: whether the net sees the low-resolution image.
         scale, kernel: how low-resolution images are made.
+        flip: whether images of the past are mirrored at random, as new ones are.
         iterations: of each training experience.
         test_stream: Avalanche experiences to evaluate on, one domain each; empty: no evaluation.
         strategy: the continual-learning strategy, or several (`cl_sr.strategies.Composition`).
@@ -110,6 +111,7 @@ class SR3Template(SupervisedTemplate):
         conditional: bool = True,
         scale: int = 4,
         kernel: Kernel = "bicubic",
+        flip: bool = True,
         test_stream: Sequence[Any] = (),
         strategy: Strategy | None = None,
         sampling: Sampling | None = None,
@@ -139,9 +141,10 @@ class SR3Template(SupervisedTemplate):
         self._clock = time.process_time if on_cpu else time.monotonic
         self._started = 0.0
         self._skeleton = _skeleton(net)
-        self._other_net: tuple[Any, nn.Module] = (None, self._skeleton)
+        self._others: list[tuple[Any, nn.Module]] = []  # nets with other weights, the last two
         self.scale = scale
         self.kernel: Kernel = kernel
+        self.flip = flip
         self.budgets = list(iterations)
         self.test_stream = list(test_stream)
         self.sampling = sampling or Sampling()
@@ -402,6 +405,7 @@ class SR3Template(SupervisedTemplate):
         self.strategy.settle(self, self.memory)
         self.strategy.end(self, self.memory)
         check_memory(self.memory)
+        self._others = []
         self.model.to(memory_format=self.memory_format)
         super()._after_training_exp(**kwargs)
         self.seconds[-1] += self._clock() - self._started
@@ -435,12 +439,13 @@ class SR3Template(SupervisedTemplate):
         Args:
             weights: by the names of the plain net, as `plain_state` gives them.
         """
-        if self._other_net[0] is not weights:  # asked for in every iteration
+        # Asked for in every iteration, by as many as two strategies.
+        module = next((net for of, net in self._others if of is weights), None)
+        if module is None:
             module = copy.deepcopy(self._skeleton)
             module.load_state_dict(dict(weights), assign=True)
             module.to(memory_format=self.memory_format).requires_grad_(False)
-            self._other_net = weights, module
-        module = self._other_net[1]
+            self._others = [*self._others[-1:], (weights, module)]
 
         def net(noisy: Tensor, condition: Tensor | None, level: Tensor) -> Tensor:
             with torch.no_grad(), self.autocast():
@@ -487,16 +492,20 @@ class SR3Template(SupervisedTemplate):
 
     def low_resolution_images(self, passes: int = 1) -> Tensor:
         """Of the experience, at most 4096, as `training_images`: uint8 `(n, 3, h, w)`."""
-        return downsample(self.training_images(4096, passes)[:, 3:], self.scale, self.kernel)
+        packed = self._drawn(4096, passes)
+        return torch.cat([downsample(p[None, 3:], self.scale, self.kernel) for p in packed])
 
     def training_images(self, count: int, passes: int = 1) -> Tensor:
         """At most `count` images of the experience, drawn at random: uint8 `(n, 6, H, W)`.
 
         All come once before any comes again, with another crop and mirroring, in another pass.
         """
+        return torch.stack(list(self._drawn(count, passes)))
+
+    def _drawn(self, count: int, passes: int) -> Iterator[Tensor]:
         dataset: Any = self.adapted_dataset
         chosen = torch.cat([torch.randperm(len(dataset)) for _ in range(passes)])[:count].tolist()
-        return torch.stack([dataset[index][0] for index in chosen])
+        return (dataset[index][0] for index in chosen)
 
     # Evaluation: sampling
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,8 +25,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that the third party's package is installed in."""
     target = tmp_path_factory.mktemp("installed")
     source = tmp_path_factory.mktemp("source")  # building leaves files behind
-    for file in ("pyproject.toml", "example_plugin.py"):
-        (source / file).write_text((PACKAGE / file).read_text())
+    shutil.copytree(PACKAGE, source, dirs_exist_ok=True)
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", str(target)]
     subprocess.run([sys.executable, "-m", "pip", "install", *options, str(source)], check=True)
     return target
@@ -78,7 +78,10 @@ def test_choices_of_an_option_are_listed() -> None:
         ("mirror-onl", "did you mean 'mirror-only'"),
         ("broken", r"example_plugin_that_is_not_there.*cannot be imported"),
         ("no-strategy", "is not a class derived from"),
-        ("mirror-only:count=11", r"example_plugin\.py, line \d+: ValueError: too many mirrors"),
+        (
+            "mirror-only:count=11",
+            r"strategy mirror-only: .*mirrors\.py, line \d+: ValueError: too many mirrors",
+        ),
         ("mirror-only:count=4", "leave no room for new images"),
         ("mirror-only+mirror-only", "given twice"),
         ("lora+mirror-only+router", "both decide the weights at inference|cannot work together"),

@@ -46,6 +46,9 @@ def test_latex_compiles(tmp_path: Path) -> None:
 
 def test_a_file_is_called_by_the_short_title() -> None:
     assert TABLE.slug == "psnr-by-100-more"
+    long = [Table(f"Over the iterations of {'x' * 70}=on={last}", [], []) for last in "ab"]
+    assert len({table.slug for table in long}) == 2
+    assert all(len(table.slug) == 80 for table in long)
 
 
 def test_a_terminal_without_the_sign_gets_ascii() -> None:

@@ -37,7 +37,7 @@ def test_parts_is_a_regular_expression(world: Any) -> None:
 @pytest.mark.parametrize(("parts", "word"), [("nowhere", "none"), ("", "all")])
 def test_parts_that_leave_nothing_to_choose_are_refused(parts: str, word: str) -> None:
     with pytest.raises(InputError, match=f"names {word} of the weights"):
-        Freeze(parts).check_net(["mix.weight", "mix.bias"])
+        Freeze(parts).check_net({"mix.weight": (4, 6, 3, 3), "mix.bias": (4,)})
 
 
 def test_an_expression_that_is_none_is_refused() -> None:

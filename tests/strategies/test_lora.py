@@ -137,9 +137,14 @@ def test_where_names_the_layers(world: Any, unet: Any) -> None:
 
 
 def test_a_place_that_names_no_layer_is_refused() -> None:
-    Lora(where="ups").check_net(["ups.0.weight", "ups.0.bias"])
+    shapes = {"ups.0.weight": (4, 4, 3, 3), "ups.0.bias": (4,), "norm.weight": (4,)}
+    Lora(where="ups").check_net(shapes)
     with pytest.raises(InputError, match="where=bias names no layer"):
-        Lora(where="bias").check_net(["ups.0.weight", "ups.0.bias"])
+        Lora(where="bias").check_net(shapes)
+    # A norm has no factors, but its weights can be trained and kept.
+    with pytest.raises(InputError, match="where=norm names no layer"):
+        Lora(where="norm").check_net(shapes)
+    Lora(where="norm", train="weights").check_net(shapes)
 
 
 def test_the_rate_is_multiplied_from_the_second_domain_on(world: Any) -> None:

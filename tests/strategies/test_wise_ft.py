@@ -123,6 +123,10 @@ def test_where_nothing_is_gained_it_stays(world: Any, monkeypatch: pytest.Monkey
     found, asked = chosen(world, monkeypatch, 0.95, lambda alpha: -2 * alpha)
     assert found == 0.0
     assert max(asked) == 1.0
+    # A maximum that is a loss all the same, and one that is as flat.
+    for losses in ([0, -0.5, -0.6, -0.3, -0.2, -0.25], [0, -0.5, -0.5, -0.5, -0.5, -0.5, -0.5]):
+        found, _ = chosen(world, monkeypatch, 0.95, lambda a, of=losses: of[round(a * 5)])  # type: ignore[misc]
+        assert found == 0.0
 
 
 def test_the_chosen_one_is_used(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:

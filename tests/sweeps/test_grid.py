@@ -169,7 +169,7 @@ def test_what_is_varied_is_written_as_it_was_checked(write: Write) -> None:
     grids = [{"strategy": ["wise-ft:"], "train.lr": ["1e-3"]}, {"strategy": ["finetune"]}]
     sweep = read_sweep(write(grid=grids, baseline={"train.lr": 5e-4}))
     assert sweep.description()["members"] == {
-        "wise-ft-lr1e-3": {"strategy": "wise-ft", "train.lr": 0.001},
+        "wise-ft-lr0.001": {"strategy": "wise-ft", "train.lr": 0.001},
         "finetune": {"strategy": "finetune", "train.lr": 0.0005},
     }
     assert sweep.baseline == {"train.lr": 0.0005}

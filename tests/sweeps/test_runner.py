@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -139,7 +141,7 @@ def test_a_stop_reaches_the_processes_once_and_nothing_new_begins(
 
 
 def test_a_second_interrupt_kills_the_processes(
-    tmp_path: Path, pretend: Callable[[float], None]
+    tmp_path: Path, pretend: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend(60)
     (member,) = read_sweep(sweep_file(tmp_path, seed=[0])).members
@@ -148,8 +150,34 @@ def test_a_second_interrupt_kills_the_processes(
     def interrupt() -> None:
         raise KeyboardInterrupt
 
+    started = []
+    start = runner._start
+
+    def keep(*arguments: Any) -> Any:
+        started.append(start(*arguments))
+        return started[-1]
+
+    monkeypatch.setattr(runner, "_start", keep)
     with pytest.raises(KeyboardInterrupt):
         run_jobs([job], tmp_path, 1, lambda job: None, interrupt, StopRequest())
+    assert [process.wait(10) for process in started] == [-signal.SIGKILL]
+
+
+def test_a_source_that_another_sweep_has_begun_goes_on_with_its_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It began while this one waited, and was stopped: the run refuses any other configuration."""
+    (member,) = read_sweep(sweep_file(tmp_path, seed=[0])).members
+    job = Job("source", member.config, tmp_path / "source")
+    theirs = member.config.model_copy(update={"device": "cpu", "stream": "celeba-df2k"})
+    files = {"config.yaml": theirs.to_yaml(), "status.json": "{}"}
+    monkeypatch.setattr(runner, "sys", SimpleNamespace(executable="/bin/true", platform="x"))
+    for begun in (False, True):
+        if begun:
+            RunFolder.create(job.folder, False, files)
+        runner._start(job, tmp_path, 0, 1).wait(10)
+        given = (tmp_path / "configs" / "source.yaml").read_text()
+        assert given == (theirs if begun else member.config).to_yaml()
 
 
 def test_a_source_that_another_sweep_trains_is_waited_for(
@@ -291,6 +319,9 @@ def test_processes_share_the_cores_and_take_a_gpu_each(monkeypatch: pytest.Monke
     monkeypatch.setattr(runner, "gpu_count", lambda: 2)
     assert runner._share(0, 2) == {"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": "0"}
     assert runner._share(3, 16) == {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "1"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, GPU-7f")  # what a cluster gave to the job
+    names = [runner._share(slot, 2)["CUDA_VISIBLE_DEVICES"] for slot in range(3)]
+    assert names == ["4", "GPU-7f", "4"]
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setattr(runner, "gpu_count", lambda: 1)
     assert runner._share(0, 2) == {}

@@ -1,4 +1,4 @@
-"""A strategy and a stream of a third party."""
+"""What the package brings."""
 
 from dataclasses import dataclass
 
