@@ -10,11 +10,13 @@ that it needs and no others:
         strength: float = option(0.1, "how much")
 
         def begin(self, template, memory):
-            memory["start"] = parameters_to_vector(template.net.parameters()).detach()
+            if template.number > 0:
+                memory["start"] = template.weights().detach()
 
         def penalty(self, template, memory):
-            now = parameters_to_vector(template.net.parameters())
-            return self.strength * (now - memory["start"]).square().sum()
+            if "start" not in memory:
+                return 0.0
+            return self.strength * (template.weights() - memory["start"]).square().sum()
 
 The object itself never changes: one strategy describes a run, and many runs may share it. What it
 remembers is in `memory`, a dictionary of its own that is saved with every checkpoint, so that a

@@ -456,11 +456,48 @@ def test_what_leaks_is_averaged_over_the_seeds(write: Write) -> None:
 
 
 def test_metrics_and_batches_of_the_evaluation_may_differ(write: Write) -> None:
+    """A further metric of one run, and what another device rounds otherwise, part no pairs."""
     runs = [
         write("a", "finetune", FINETUNE, eval__batch_size=3),
         write("b", "replay", BETTER, eval__metrics="psnr"),
     ]
-    assert len(rows_by(runs, ["strategy"])) == 2
+    images = runs[1] / "images.csv"
+    head, first, *rest = images.read_text().splitlines()
+    assert first == "bicubic,celeba,0,20.0"
+    lines = [f"{head},lpips", "bicubic,celeba,0,20.0000000001,0.5", *(f"{r},0.5" for r in rest)]
+    images.write_text("\n".join(lines) + "\n")
+    environment = json.loads((runs[1] / "env.json").read_text())
+    metrics = {"metrics": {"psnr": True, "lpips": False}}
+    (runs[1] / "env.json").write_text(json.dumps(environment | metrics))
+    comparison = Comparison(find_runs(runs).runs)
+    assert not comparison.mixed
+    assert not comparison.apart
+    assert comparison.metrics == ["psnr"]
+    assert comparison.rows[1].share["psnr"].value == pytest.approx(0.75)
+    assert "bicubic upsampling" in [row[0] for row in comparison.tables()[0].rows]
+
+
+def test_what_follows_a_first_domain_that_was_trained_elsewhere_takes_time_too(
+    write: Write,
+) -> None:
+    """As in a sweep: 10 s of learning, and 2 s of remembering the first domain for one of them."""
+    runs = [write("a", "finetune", FINETUNE), write("b", "ewc", BETTER)]
+    for run, seconds in zip(runs, (0.0, 2.0), strict=True):
+        costs = json.loads((run / "costs.json").read_text())
+        costs["celeba"] |= {"iterations": 0, "seconds": seconds}
+        (run / "costs.json").write_text(json.dumps(costs))
+    assert compare(*runs)["ewc"].time == pytest.approx(1.2)
+
+
+def test_rows_with_other_windows_are_drawn(write: Write, tmp_path: Path) -> None:
+    """As those of another T are."""
+    runs = [write("a", "finetune", FINETUNE), write("b", "finetune", BETTER, diffusion__steps=100)]
+    text = (runs[1] / "windows.csv").read_text()
+    (runs[1] / "windows.csv").write_text(text.replace("0,200,", "0,20,"))
+    arguments = [*map(str, runs), "--by", "diffusion.steps", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, ["compare", *arguments])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "windows.png").is_file()
 
 
 def test_another_stream_is_told_to_be_compared_by_itself(write: Write) -> None:

@@ -82,5 +82,6 @@ def test_intervals_where_the_images_are_known() -> None:
     assert rows == [["after celeba", "24.00 ± 1.00", "15.00"],
                     ["after animef", "22.00 ± 0.50", "18.00"]]  # fmt: skip
     first, _ = forgetting_table([matrix()], {}, images).rows
+    assert float(first[4].split()[0]) == matrix().forgetting("celeba") == matrix().mean_forgetting
     # Paired: the two images lost 1.5 and 2.5 dB.
     assert first[3:5] == ["-2.00 ± 0.50", "+2.00 ± 0.50"]

@@ -160,6 +160,16 @@ def test_conditions_are_those_of_the_images(world: Any) -> None:
     assert torch.equal(was, kept["images.0"]), "mirroring changed what is kept"
 
 
+def test_images_of_the_past_are_mirrored_where_new_ones_are(world: Any) -> None:
+    template = world.train(Replay(size=8), experiences=1, flip=False)
+    (strategy,) = template.strategy.parts
+    kept = template.memory[OWN]
+    was = kept["images.0"].clone()
+    strategy.begin(template, kept)
+    for image in strategy.rehearsal(template, kept, 24)[:, 3:]:
+        assert any(torch.equal(old, image) for old in was)
+
+
 def _mirror(a: torch.Tensor, b: torch.Tensor) -> bool:
     return torch.equal(a.flip(-1), b)
 

@@ -218,6 +218,21 @@ def test_metrics_have_the_domains_name_and_reach_any_logger(benchmark: Any) -> N
     assert all(type(value) is float for value in seen.values())
 
 
+def test_the_nets_of_two_teachers_are_kept(benchmark: Any) -> None:
+    """Both are asked in every iteration; neither outlives the experience."""
+    made = template(benchmark)
+    teachers = [made.inference_state, made.inference_state]
+
+    def modules() -> list[int]:
+        for weights in teachers:
+            made.net_of(weights)
+        return [id(module) for _, module in made._others]
+
+    assert modules() == modules()
+    made.train(benchmark.train_stream[0])
+    assert all(weights is not mine for weights, _ in made._others for mine in teachers)
+
+
 def test_a_user_can_train_without_any_of_it(benchmark: Any) -> None:
     plain = template(benchmark, strategy=Strategy(), test_stream=(), ema=0, clip=0)
     before = weights(plain)
