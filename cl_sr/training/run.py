@@ -184,7 +184,7 @@ def check_early(config: RunConfig) -> None:
     """
     find_folders(config, find_stream(config.stream))
     if config.init is None:  # else the weights bring their schedule
-        find_strategy(config.strategy).check(config.diffusion.steps)
+        compose(find_strategy(config.strategy)).check(config.diffusion.steps)
     elif not Path(config.init).exists():
         raise InputError(f"no weights {config.init}: give another --init")
 
