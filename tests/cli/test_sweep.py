@@ -122,6 +122,7 @@ def test_dry_run_lists_and_writes_nothing(tiny_sweep: str, tmp_path: Path) -> No
         (["small/time-steps", "--jobs", "0"], "--jobs"),
         (["demo"], "cl-sr run --preset demo"),
         (["small/time-steps", "strategy=[timestep-window:stop=5000]"], "not within 0..2000"),
+        (["small/time-steps", "strategy=[distill:on=past]"], "without images of the past"),
         (["small/time-steps", "init=/nowhere.pth"], "no weights /nowhere.pth"),
         (["small/zero-shot", "strategy=[ddnm:prior=/nowhere.pt]"], "no prior /nowhere.pt"),
         (["small/limited-data", "data.shares.animef=0.5"], "the grid varies data.shares"),
