@@ -22,6 +22,7 @@ from cl_sr.plugins import Installed, installed, load_file, shipped
 
 if TYPE_CHECKING:
     from cl_sr.data.prepare import DomainData
+    from cl_sr.degradations import Degradation
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,8 @@ class Stream:
     def benchmark(
         self,
         data: Mapping[str, DomainData],
-        scale: int,
+        degradation: Degradation,
         *,
-        kernel: Any = "bicubic",
         flip: bool = True,
         test_images: int = 1_000_000,
         curriculum: Sequence[tuple[str, ...]] | None = None,
@@ -61,35 +61,37 @@ class Stream:
 
         Args:
             data: the images of each domain, by name (`cl_sr.data.prepare.load_domain`).
-            scale: low resolution = high resolution / scale.
-            kernel: the low-resolution kernel, `bicubic` or `area`.
+            degradation: makes the low-resolution images (`cl_sr.degradations.Bicubic(4)`).
             flip: mirror training images at random.
             test_images: of each domain, at most.
             curriculum: the domains of each training experience; by default one domain each.
 
         Returns:
-            An Avalanche `CLScenario`. Samples are `(packed, domain)`, see `cl_sr.data.pairs`;
+            An Avalanche `CLScenario`. Samples are `(packed, domain)`, see `cl_sr.data.samples`;
             experiences have `domains` (their names). There is one test experience a domain.
         """
-        from avalanche.benchmarks import benchmark_from_datasets  # takes seconds to import
-        from avalanche.benchmarks.utils import DataAttribute, make_avalanche_dataset
-        from avalanche.benchmarks.utils.data_attribute import ConstantSequence
+        from cl_sr.avalanche import (
+            ConstantSequence,
+            DataAttribute,
+            benchmark_from_datasets,
+            make_avalanche_dataset,
+        )
+        from cl_sr.data.samples import TestSamples, TrainingSamples
 
-        from cl_sr.data.pairs import TestPairs, TrainingPairs
-
-        def avalanche_dataset(pairs: Any) -> Any:
-            number = ConstantSequence(pairs.domain, len(pairs))
-            return make_avalanche_dataset(pairs, data_attributes=[DataAttribute(number, "domain")])
+        def avalanche_dataset(samples: Any) -> Any:
+            number = ConstantSequence(samples.domain, len(samples))
+            attribute = DataAttribute(number, "domain")
+            return make_avalanche_dataset(samples, data_attributes=[attribute])
 
         if curriculum is None:
             curriculum = [(name,) for name in self.domain_names]
         numbers = {name: number for number, name in enumerate(self.domain_names)}
         train = {
-            name: avalanche_dataset(TrainingPairs(data[name], number, scale, kernel, flip))
+            name: avalanche_dataset(TrainingSamples(data[name], number, degradation, flip))
             for name, number in numbers.items()
         }
         test = [
-            avalanche_dataset(TestPairs(data[name], number, scale, kernel, test_images))
+            avalanche_dataset(TestSamples(data[name].test[:test_images], number, degradation))
             for name, number in numbers.items()
         ]
         joined = []
@@ -108,7 +110,7 @@ class Stream:
 
 def shipped_streams() -> dict[str, Stream]:
     """The streams of this folder, by name."""
-    modules = shipped("cl_sr.benchmarks", Path(__file__).parent)
+    modules = shipped("cl_sr.benchmarks", Path(__file__).parent, without=("base",))
     return {module.stream.name: module.stream for module in modules}
 
 

@@ -7,27 +7,31 @@ import importlib.metadata
 import importlib.util
 import sys
 import traceback
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
-from cl_sr.errors import InputError
+from cl_sr.errors import InputError, out_of_memory
 
-# What a folder of plug-ins holds beside plug-ins.
-INFRASTRUCTURE = {"__init__", "base", "composition", "registry"}
-COMPOSITION = "cl_sr.strategies.composition"
 # The files of users and of installed plug-ins that were imported.
 LOADED: set[str] = set()
 
 
-def shipped(package: str, folder: Path) -> list[ModuleType]:
-    """The modules of a folder of plug-ins, one idea a file, without what finds and joins them."""
+def shipped(package: str, folder: Path, without: Collection[str] = ()) -> list[ModuleType]:
+    """The modules of a folder of plug-ins, one idea a file.
+
+    Args:
+        package: the folder's import name.
+        folder: where it is.
+        without: modules that are none.
+    """
     names = sorted(path.stem for path in folder.glob("*.py"))
-    return [
-        importlib.import_module(f"{package}.{name}") for name in names if name not in INFRASTRUCTURE
-    ]
+    left_out = {"__init__", *without}
+    return [importlib.import_module(f"{package}.{name}") for name in names if name not in left_out]
 
 
 @dataclass(frozen=True)
@@ -94,25 +98,39 @@ def load_file(path: str) -> ModuleType:
 
 
 def blame(error: BaseException) -> str:
-    """One line that names the strategy and the place in a user's file where an error came from.
+    """One line that names the place in a user's file where an error came from.
 
     Where an error rises in our code, a user's file may have given it the wrong thing: then the line
     names the file. Empty where no user's file is loaded.
     """
     if not LOADED:
         return ""
-    frames = list(traceback.walk_tb(error.__traceback__))
     told = f"{type(error).__name__}: {error}"
-    # Every hook is called by a composition, which calls each strategy `part`.
-    parts = [frame.f_locals["part"] for frame, _ in frames if _is_composition(frame)]
-    who = f"strategy {parts[-1].title()}: " if parts else ""
+    frames = traceback.walk_tb(error.__traceback__)
     places = [(f.f_code.co_filename, n) for f, n in frames if f.f_code.co_filename in LOADED]
     if places:
         file, number = places[-1]
-        return f"{who}{file}, line {number}: {told}"
-    files = " and ".join(sorted(LOADED))
-    return f"{who}{told}; look at what {files} returns and takes"
+        return f"{file}, line {number}: {told}"
+    return f"{told}; look at what {' and '.join(sorted(LOADED))} returns and takes"
 
 
-def _is_composition(frame: FrameType) -> bool:
-    return frame.f_globals.get("__name__") == COMPOSITION and "part" in frame.f_locals
+@contextmanager
+def blamed(who: str, plugin: object) -> Iterator[None]:
+    """What a user's plug-in raises inside is told in one line, by its name and its place.
+
+    Args:
+        who: what to call it, such as `strategy mine`.
+        plugin: the object that is called. Errors of shipped ones are ours, and pass.
+
+    Raises:
+        InputError: the plug-in raised something.
+    """
+    module = sys.modules.get(type(plugin).__module__)
+    try:
+        yield
+    except (InputError, KeyboardInterrupt):
+        raise
+    except (Exception, SystemExit) as error:
+        if getattr(module, "__file__", None) not in LOADED or out_of_memory(error):
+            raise
+        raise InputError(f"{who}: {blame(error)}") from error

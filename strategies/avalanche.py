@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any
 
 from cl_sr.errors import InputError, nearest
 from cl_sr.plugins import LOADED
-from cl_sr.strategies.base import Strategy, option
-
-if TYPE_CHECKING:
-    from cl_sr.training.template import SR3Template
+from cl_sr.strategies.base import Strategy, option, other_options
+from cl_sr.strategies.traits import Does, Traits
+from cl_sr.yaml_text import parse_yaml
 
 # What a plugin of Avalanche 0.6 needs that a denoiser has not got.
 LABELS = "it needs class labels, and images have none"
@@ -42,24 +40,34 @@ UNFIT = {
     "RARPlugin": LABELS,
     "TrainGeneratorAfterExpPlugin": "it needs a generator; use the strategy generative-distill",
 }
-# Fit, and what to know of them.
-FIT = {
-    "AGEMPlugin": "patterns_per_experience, sample_size",
-    "EWCPlugin": "ewc_lambda; its Fisher information shrinks with the batch: see ewc",
-    "GEMPlugin": "patterns_per_experience, memory_strength",
-    "LRSchedulerPlugin": "scheduler=StepLR,step_size=100 or any of torch.optim.lr_scheduler",
-    "MASPlugin": "lambda_reg, alpha",
-    "RWalkPlugin": "ewc_lambda, ewc_alpha, delta_t",
-    "ReplayPlugin": "mem_size, batch_size, batch_size_mem",
-    "SynapticIntelligencePlugin": "si_lambda, eps; see si",
+SCHEDULER = "LRSchedulerPlugin"
+# Fit, by name: the arguments that it takes, with a whole number or any number as their kind. Those
+# of a scheduler are PyTorch's.
+FIT: dict[str, dict[str, type]] = {
+    "AGEMPlugin": {"patterns_per_experience": int, "sample_size": int},
+    "EWCPlugin": {"ewc_lambda": float, "mode": str, "decay_factor": float,
+                  "keep_importance_data": bool},
+    "GEMPlugin": {"patterns_per_experience": int, "memory_strength": float},
+    SCHEDULER: {},
+    "MASPlugin": {"lambda_reg": float, "alpha": float, "verbose": bool},
+    "RWalkPlugin": {"ewc_lambda": float, "ewc_alpha": float, "delta_t": int},
+    "ReplayPlugin": {"mem_size": int, "batch_size": int, "batch_size_mem": int},
+    "SynapticIntelligencePlugin": {"si_lambda": float, "eps": float, "excluded_parameters": list},
+}  # fmt: skip
+NEEDED = {
+    "AGEMPlugin": ("patterns_per_experience", "sample_size"),
+    "EWCPlugin": ("ewc_lambda",),
+    "GEMPlugin": ("patterns_per_experience", "memory_strength"),
+    "SynapticIntelligencePlugin": ("si_lambda",),
 }
+HOLDING = {"EWCPlugin", "MASPlugin", "RWalkPlugin", "SynapticIntelligencePlugin"}
 
 
 @dataclass(frozen=True)
 class Avalanche(Strategy):
     """A plugin of Avalanche, as avalanche:ReplayPlugin:mem_size=100.
 
-    It sees the diffusion as a model of one input with one loss (`cl_sr.training.packed`). Fit are
+    It sees the diffusion as a model of one input with one loss (`cl_sr.models.objective`). Fit are
     ReplayPlugin, SynapticIntelligencePlugin, EWCPlugin, MASPlugin, RWalkPlugin, AGEMPlugin,
     GEMPlugin, and LRSchedulerPlugin (with scheduler=NAME of torch.optim.lr_scheduler and its
     arguments; it is stepped after each iteration). What they remember is not saved, but for the
@@ -70,87 +78,79 @@ class Avalanche(Strategy):
     """
 
     plugin: str = option("", "the name of its class")
-    arguments: str = option("", "of the plugin: NAME=VALUE,NAME=VALUE")
-
-    @classmethod
-    def gather(cls, values: dict[str, str]) -> dict[str, str]:
-        rest = [f"{key}={value}" for key, value in values.items() if key != "plugin"]
-        return {"plugin": values.get("plugin", ""), "arguments": ",".join(rest)}
+    arguments: dict[str, Any] = other_options("of the plugin: NAME=VALUE,NAME=VALUE")
 
     @property
-    def paces(self) -> bool:
-        return self.plugin == "LRSchedulerPlugin"
+    def traits(self) -> Traits:  # type: ignore[override]
+        does = {Does.HOLDS_WEIGHTS} if self.plugin in HOLDING else set[Does]()
+        does |= {Does.SETS_PACE} if self.plugin == SCHEDULER else set()
+        # A-GEM takes views of the gradients.
+        return Traits(does=frozenset(does), contiguous=self.plugin == "AGEMPlugin")
 
-    @property
-    def contiguous(self) -> bool:
-        return self.plugin == "AGEMPlugin"  # it takes views of the gradients
-
-    def check(self, steps: int) -> None:
-        self._build(None)
-
-    def plugins(self, template: SR3Template) -> list[Any]:
-        return [self._build(template)]
-
-    def _build(self, template: SR3Template | None) -> Any:
-        """The plugin; without a template, only look whether it can be made.
-
-        Raises:
-            InputError: no such plugin, an unfit one, or arguments that it does not take.
-        """
-        from avalanche.training import plugins
-        from qpsolvers import available_solvers
-
-        from cl_sr.config import arguments
-
+    def check(self, steps: int, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
         if self.plugin in UNFIT:
             raise InputError(f"avalanche:{self.plugin} does not work here: {UNFIT[self.plugin]}")
         if self.plugin not in FIT:
             raise InputError(
                 f"avalanche has no plugin {self.plugin!r}: {nearest(self.plugin, FIT)}"
             )
-        given = arguments(filter(None, re.split(r",(?=\w+=)", self.arguments)))
+        known, given = FIT[self.plugin], self._given()
+        for name in NEEDED.get(self.plugin, ()):
+            if name not in given:
+                raise self._wrong(f"it needs {name}")
+        for name, value in given.items():
+            if self.plugin != SCHEDULER and name not in known:
+                raise self._wrong(f"it has no argument {name!r}")
+            if value is not None:
+                self._check_number(name, value, known.get(name))
+        if shapes is not None:
+            self.plugins()
+
+    def _check_number(self, name: str, value: Any, kind: type | None) -> None:
+        """Avalanche itself looks at few of them, and then in the middle of a training."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if kind in (int, float) and not (number or isinstance(value, list)):
+            raise self._wrong(f"{name}={value} is not a number")
+        if kind is int and (not isinstance(value, int) or value < 1):
+            raise self._wrong(f"{name}={value} is not a positive whole number")
+        if number and value < 0 and kind is not None:
+            raise self._wrong(f"{name}={value} must not be negative")
+
+    def plugins(self) -> list[Any]:
+        from qpsolvers import available_solvers
+
+        from cl_sr.avalanche import plugins
+
         if self.plugin == "GEMPlugin" and not available_solvers:
             raise InputError("avalanche:GEMPlugin needs a solver: pip install quadprog")
         try:
-            if self.plugin == "LRSchedulerPlugin":
-                return _scheduler(template, given)
+            if self.plugin == SCHEDULER:
+                from cl_sr.strategies.plugins.scheduling import Scheduling
+
+                given = self._given()
+                return [Scheduling(str(given.pop("scheduler", "StepLR")), given)]
             cls = getattr(plugins, self.plugin)
-            _check_numbers(cls, given)
             LOADED.add(inspect.getfile(cls))  # to blame, where it raises in training
-            return cls(**given)
+            return [cls(**self._given())]
         except Exception as error:
-            raise InputError(
-                f"avalanche:{self.plugin}: {error}; it takes {FIT[self.plugin]}"
-            ) from error
+            raise self._wrong(str(error)) from error
 
+    def _given(self) -> dict[str, Any]:
+        """The arguments; text from a command line is read as YAML.
 
-def _check_numbers(cls: Any, given: Mapping[str, Any]) -> None:
-    """Avalanche itself looks at few of them, and then in the middle of a training."""
-    for name, parameter in inspect.signature(cls).parameters.items():
-        kinds = get_args(parameter.annotation) or (parameter.annotation,)
-        number = isinstance(parameter.default, int | float) or {int, float} & set(kinds)
-        value = given.get(name)
-        if value is None:
-            continue
-        if number and not isinstance(value, int | float | list):
-            raise ValueError(f"{name}={value} is not a number")
-        if int in kinds and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name}={value} is not a positive whole number")
-        if isinstance(value, int | float) and value < 0:
-            raise ValueError(f"{name}={value} must not be negative")
+        Raises:
+            InputError: it is none.
+        """
+        try:
+            return {
+                name: parse_yaml(value) if isinstance(value, str) else value
+                for name, value in self.arguments.items()
+            }
+        except ValueError as error:
+            raise self._wrong(str(error)) from error
 
-
-def _scheduler(template: SR3Template | None, given: dict[str, Any]) -> Any:
-    import torch
-
-    from cl_sr.training.scheduling import Scheduling
-
-    name = str(given.pop("scheduler", "StepLR"))
-    if template is not None:
-        return Scheduling(template.optimizer, name, given)
-    # Only to see whether it can be made, and steps.
-    optimizer = torch.optim.Adam([torch.zeros(1)])
-    plugin = Scheduling(optimizer, name, given)
-    optimizer.step()
-    plugin.scheduler.step()
-    return plugin
+    def _wrong(self, why: str) -> InputError:
+        takes = ", ".join(FIT[self.plugin]) or (
+            "scheduler=StepLR,step_size=100 or any of torch.optim.lr_scheduler"
+        )
+        return InputError(f"avalanche:{self.plugin}: {why}; it takes {takes}")

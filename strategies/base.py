@@ -9,14 +9,16 @@ that it needs and no others:
 
         strength: float = option(0.1, "how much")
 
-        def begin(self, template, memory):
-            if template.number > 0:
-                memory["start"] = template.weights().detach()
+        traits = Traits(does=frozenset({Does.HOLDS_WEIGHTS}))
 
-        def penalty(self, template, memory):
+        def begin(self, learner, memory):
+            if learner.number > 0:
+                memory["start"] = learner.weights().detach()
+
+        def penalty(self, learner, memory):
             if "start" not in memory:
                 return 0.0
-            return self.strength * (template.weights() - memory["start"]).square().sum()
+            return self.strength * (learner.weights() - memory["start"]).square().sum()
 
 The object itself never changes: one strategy describes a run, and many runs may share it. What it
 remembers is in `memory`, a dictionary of its own that is saved with every checkpoint, so that a
@@ -28,41 +30,39 @@ past, and a comparison counts its bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cl_sr.errors import InputError
+from cl_sr.strategies.memory import Memory
+from cl_sr.strategies.traits import Traits
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
 
-    from cl_sr.config import EvalConfig, RunConfig
-    from cl_sr.training.model import Model
-    from cl_sr.training.packed import Seen
-    from cl_sr.training.template import SR3Template
-
-    Net = Callable[[Tensor, Tensor | None, Tensor], Tensor]
-
-Memory = dict[str, Any]
+    from cl_sr.data.samples import Samples
+    from cl_sr.models.objective import Seen
+    from cl_sr.strategies.learner import Learner
 
 # The hooks that only one of several strategies can have, and what each decides.
 OWNED = {
-    "model": "what is trained",
     "curriculum": "the experiences",
-    "budget": "the iterations",
     "window": "the time-steps to train on",
-    "sampler": "how images are sampled",
-    "denoiser": "the weights at inference",
-    "restore": "the weights at inference",
+    "experts": "the weights at inference",
 }
 
 
 def option(default: Any, help: str) -> Any:
     """A field of a strategy with a line of help."""
     return field(default=default, metadata={"help": help})
+
+
+def other_options(help: str) -> Any:
+    """A field that takes all options that are no fields, as a dictionary."""
+    return field(default_factory=dict, metadata={"help": help, "others": True})
 
 
 def rehearsed(size: int, ratio: float) -> int:
@@ -76,22 +76,45 @@ def rehearsed(size: int, ratio: float) -> int:
     return min(max(round(ratio * size), 1), size - 1)
 
 
-def drawn_pairs(memory: Memory, count: int, flip: bool = True) -> Tensor | None:
-    """`count` of `memory["pairs"]`, uint8 `(N, 6, H, W)`, at random; None without any.
+class Experts:
+    """Whose weights restore an image. At inference a strategy is asked nothing else.
 
-    With `flip` half of them are mirrored.
+    The base class is one expert: the net as it is.
+
+    Attributes:
+        extra_parameters: how many numbers inference needs beside one plain net.
     """
-    import torch
 
-    if "pairs" not in memory:
+    extra_parameters: int = 0
+
+    def __init__(self, extra_parameters: int = 0) -> None:
+        self.extra_parameters = extra_parameters
+
+    def route(self, lr: Tensor) -> Tensor:
+        """The number of the expert for each low-resolution image.
+
+        Args:
+            lr: `(B, 3, h, w)` in [-1, 1].
+
+        Returns:
+            Whole numbers, `(B,)`.
+        """
+        import torch
+
+        return torch.zeros(len(lr), dtype=torch.long, device=lr.device)
+
+    def at(self, chosen: Tensor, t: Tensor) -> Tensor:
+        """The expert that answers at a time-step, where that matters.
+
+        Args:
+            chosen: from `route`, `(B,)`.
+            t: from 1 (low noise) to T, whole numbers, `(B,)`.
+        """
+        return chosen
+
+    def weights(self, number: int) -> Mapping[str, Tensor] | None:
+        """The weights of an expert, by the names of the plain net; None: those that it has now."""
         return None
-    pairs: Tensor = memory["pairs"]
-    # By the CPU's generator, wherever they lie: a run that is resumed draws the same.
-    chosen = pairs[torch.randint(len(pairs), (count,)).to(pairs.device)]
-    if flip:
-        mirrored = (torch.rand(count) < 0.5).to(pairs.device)
-        chosen[mirrored] = chosen[mirrored].flip(-1)
-    return chosen
 
 
 @dataclass(frozen=True)
@@ -99,65 +122,42 @@ class Strategy:
     """What is done at each experience of a stream. The base class is plain fine-tuning.
 
     Tensors and Avalanche are imported inside the hooks, so that listing strategies stays quick.
+
+    Attributes:
+        traits: what others need to know of it; a property, where that depends on its options.
     """
 
-    # Whether the first experience is trained as by plain fine-tuning, and is only remembered
-    # afterwards: then the runs of a sweep train it once and start from its weights (`--init`).
-    plain_start: ClassVar[bool] = False
+    traits: ClassVar[Traits] = Traits()
 
     @classmethod
     def title(cls) -> str:
         """The name on the command line: the class's name with hyphens."""
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
 
-    @classmethod
-    def gather(cls, values: dict[str, str]) -> dict[str, str]:
-        """The options by field, from those by name on the command line."""
-        return values
+    # Before the run: whether it can be, on what, for how long
 
-    # Before the run: what is trained, on what, for how long
+    def check(self, steps: int, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
+        """Refuse options that cannot work.
 
-    def check(self, steps: int) -> None:
-        """Refuse options that cannot work with a schedule of `steps` time-steps.
-
-        Raises:
-            InputError: with the remedy.
-        """
-
-    def check_net(self, shapes: Mapping[str, Sequence[int]]) -> None:
-        """Refuse options that cannot work with a net.
+        It is called before torch is imported, without `shapes`, and when there is a net.
 
         Args:
-            shapes: of its weights, by name.
+            steps: T of the noise schedule.
+            shapes: of the net's weights, by name.
 
         Raises:
             InputError: with the remedy.
         """
 
-    def conflict(self, other: Strategy) -> str:
-        """Why this strategy cannot be composed with `other`; empty where it can."""
-        return ""
-
-    def model(self, config: RunConfig) -> Model:
-        """What is trained: SR3 with random weights, or from `config.init` where that is given.
-
-        Raises:
-            InputError: what the configuration names cannot be built or read.
-        """
-        from cl_sr.training.model import build_model, read_model
-
-        return read_model(config) if config.init else build_model(config)
-
-    def curriculum(self, domains: Sequence[str]) -> list[tuple[str, ...]]:
-        """The domains of each training experience, from those of the stream in order.
+    def curriculum(self, iterations: Mapping[str, int]) -> list[tuple[tuple[str, ...], int]]:
+        """The training experiences: the domains of each, and its iterations.
 
         None at all is a run that evaluates only.
-        """
-        return [(domain,) for domain in domains]
 
-    def budget(self, domains: Sequence[str], iterations: Mapping[str, int]) -> int:
-        """Iterations of an experience on `domains`, from those of each domain of the stream."""
-        return sum(iterations[domain] for domain in domains)
+        Args:
+            iterations: of each domain of the stream, in order.
+        """
+        return [((domain,), count) for domain, count in iterations.items()]
 
     def window(self, experience: int, steps: int) -> tuple[int, int]:
         """The time-step window to train on: t in `{start + 1, ..., stop}`, 0 is low noise.
@@ -168,119 +168,72 @@ class Strategy:
         """
         return 0, steps
 
-    @property
-    def paces(self) -> bool:
-        """Whether it changes the learning rate alone, and so is in nobody's way."""
-        return False
-
-    @property
-    def needs_past(self) -> bool:
-        """Whether it does nothing unless another strategy rehearses images of the past."""
-        return False
-
-    @property
-    def contiguous(self) -> bool:
-        """Whether weights must lie in memory as PyTorch has them, not with their channels last."""
-        return False
-
-    def learning_rate(self, experience: int, rate: float) -> float:
-        """The learning rate of an experience, from the configured one."""
-        return rate
-
-    def plugins(self, template: SR3Template) -> list[Any]:
+    def plugins(self) -> list[Any]:
         """Avalanche plugins (`SupervisedPlugin`) to train with, made anew for each run.
 
         One that remembers something has `state_dict` and `load_state_dict` (flat, of tensors and
-        JSON values), so that the run can be resumed.
+        JSON values), so that the run can be resumed. Its callbacks are given the template, whose
+        `learner` is that of the hooks.
         """
         return []
 
-    # Around an experience. `template.number` is the experience's number, from 0.
+    # Around an experience. `learner.number` is the experience's number, from 0.
 
-    def hold_out(self, template: SR3Template, length: int) -> int:
-        """How many of an experience's `length` images are kept from training, to choose on."""
-        return 0
-
-    def adapt(self, template: SR3Template, memory: Memory) -> None:
+    def adapt(self, learner: Learner, memory: Memory) -> None:
         """Change the model before an experience: adapters, freezing (`requires_grad_(False)`).
 
-        Also called when a run is resumed, with the memory but not the weights of then: so it
-        depends on nothing else.
+        The time, too, to hold out images (`learner.images.hold_out`) and to change the learning
+        rate (`learner.lr`). Also called when a run is resumed, with the memory but not the weights
+        of then: so it depends on nothing else.
         """
 
-    def begin(self, template: SR3Template, memory: Memory) -> None:
+    def begin(self, learner: Learner, memory: Memory) -> None:
         """Before the first iteration of an experience."""
 
-    def settle(self, template: SR3Template, memory: Memory) -> None:
+    def settle(self, learner: Learner, memory: Memory) -> None:
         """Change the weights for good after the last iteration, when they are the moving average.
 
         What `adapt` put into the net must be taken out again: the net of a checkpoint is plain.
         """
 
-    def end(self, template: SR3Template, memory: Memory) -> None:
+    def end(self, learner: Learner, memory: Memory) -> None:
         """After an experience, when every strategy has settled: the time to remember something."""
 
     # In an iteration
 
-    def rehearsal(self, template: SR3Template, memory: Memory, size: int) -> Tensor | None:
-        """Images of the past that take the place of new ones in the next batch.
+    def rehearsal(self, learner: Learner, memory: Memory, size: int) -> Samples | None:
+        """Samples of the past that take the place of new ones in the next batch.
 
         A strategy with this hook may have a field `ratio`: its share of the batch, of which several
         strategies together must leave some to new images.
 
         Args:
-            template: the run.
+            learner: the run.
             memory: this strategy's.
             size: of the whole batch.
 
         Returns:
-            uint8 `(n, 6, H, W)`, condition over image, with n < size; or None.
+            Fewer than `size`, or None.
         """
         return None
 
-    def target(self, template: SR3Template, memory: Memory, seen: Seen) -> Tensor:
-        """What the net should answer, `(B, 3, H, W)`, from what it was shown in this iteration."""
+    def target(self, learner: Learner, memory: Memory, seen: Seen) -> Tensor:
+        """What the net should answer, like `seen.truth`, to what it was shown in this iteration."""
         return seen.truth
 
-    def penalty(self, template: SR3Template, memory: Memory) -> Tensor | float:
-        """Added to the loss. `template.seen` is what the net was shown in this iteration."""
+    def penalty(self, learner: Learner, memory: Memory) -> Tensor | float:
+        """Added to the loss. `learner.seen` is what the net was shown in this iteration."""
         return 0.0
 
-    # At inference
+    # Afterwards
 
-    def sampler(self, evaluation: EvalConfig) -> tuple[str, int | None]:
-        """The name and steps of the sampler that `restore` uses, for the report."""
-        return evaluation.sampler, evaluation.steps
+    def experts(self, memory: Memory) -> Experts | None:
+        """Whose weights restore an image; None: the net's as they are restore all.
 
-    def denoiser(self, template: SR3Template, memory: Memory, lr: Tensor) -> Net:
-        """The net to restore low-resolution images `lr` with, `(B, 3, h, w)` in [-1, 1]."""
-        return template.inference_net
-
-    def restore(
-        self,
-        template: SR3Template,
-        memory: Memory,
-        condition: Tensor,
-        lr: Tensor,
-        seeds: Sequence[int],
-    ) -> Tensor:
-        """High-resolution images, for evaluation.
-
-        Args:
-            template: with the net, and how to sample.
-            memory: this strategy's.
-            condition: the upsampled low-resolution images, `(B, 3, H, W)` in [-1, 1].
-            lr: the low-resolution images, `(B, 3, H / scale, W / scale)` in [-1, 1].
-            seeds: one an image.
-
-        Returns:
-            `(B, 3, H, W)`, about [-1, 1].
+        It is all that is asked of a strategy at inference, where there is no run: so it depends on
+        what is remembered alone.
         """
-        return template.sample(condition, seeds, self.denoiser(template, memory, lr))
+        return None
 
-    def extra_parameters(self, memory: Memory) -> int:
-        """How many numbers inference needs beside one plain net."""
-        return 0
-
-    def export(self, template: SR3Template, memory: Memory, folder: Path) -> None:
+    def export(self, learner: Learner, memory: Memory, folder: Path) -> None:
         """Write what others can use into the folder of a checkpoint after an experience."""

@@ -1,35 +1,35 @@
-"""Several strategies as one: each hook calls those of its parts."""
+"""Several strategies as one: the place where hooks are called, blamed and checked."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import permutations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_sr.errors import InputError
-from cl_sr.strategies.base import OWNED, Memory, Strategy
+from cl_sr.plugins import blamed
+from cl_sr.strategies.base import OWNED, Experts, Strategy
+from cl_sr.strategies.memory import Memory, check_memory
+from cl_sr.strategies.traits import Does, Traits, conflict
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor
 
-    from cl_sr.config import EvalConfig, RunConfig
-    from cl_sr.strategies.base import Net
-    from cl_sr.training.model import Model
-    from cl_sr.training.packed import Seen
-    from cl_sr.training.template import SR3Template
+    from cl_sr.data.samples import Samples
+    from cl_sr.models.objective import Seen
+    from cl_sr.strategies.learner import Learner
 
 
 @dataclass(frozen=True)
-class Composition(Strategy):
+class Composition:
     """Strategies that act together, in order; each has a memory of its own.
 
-    Each is called `part` here, by which `cl_sr.plugins.blame` tells whose hook has raised.
-
     Raises:
-        InputError: two of them decide the same thing, or one says that it cannot work with another.
+        InputError: two of them decide the same thing, or cannot act together.
     """
 
     parts: tuple[Strategy, ...]
@@ -39,139 +39,169 @@ class Composition(Strategy):
         for title in titles:
             if titles.count(title) > 1 and title != "avalanche":
                 raise InputError(f"strategy {title} is given twice: give it once, with all options")
-        owners: dict[str, Strategy] = {}
         for hook, what in OWNED.items():
-            for part in self.parts:
-                if not _overrides(part, hook):
-                    continue
-                other = owners.setdefault(what, part)
-                if other is not part:
-                    raise InputError(
-                        f"strategies {other.title()} and {part.title()} both decide {what}: "
-                        "leave one out"
-                    )
+            owners = [part.title() for part in self.parts if _overrides(part, hook)]
+            if len(owners) > 1:
+                raise InputError(
+                    f"strategies {owners[0]} and {owners[1]} both decide {what}: leave one out"
+                )
         ratios = [(part.title(), getattr(part, "ratio", None)) for part in self.rehearsing]
         shares = {title: ratio for title, ratio in ratios if isinstance(ratio, int | float)}
         if sum(shares.values()) >= 1 and len(shares) > 1:
             given = " and ".join(shares)
             raise InputError(f"{given} leave no room for new images: lower their ratios")
         for part in self.parts:
-            if part.needs_past and not self.rehearsing:
+            if self._traits(part).needs_past and not self.rehearsing:
                 raise InputError(
                     f"strategy {part.title()} does nothing without images of the past, as it is "
                     "set: add --strategy replay"
                 )
-        for part, other in permutations(self.parts, 2):
-            if not other.paces and (why := part.conflict(other)):
+        for one, other in permutations(self.parts, 2):
+            if why := conflict(self._traits(one).does, self._traits(other).does):
+                names = {"one": one.title(), "other": other.title()}
                 raise InputError(
-                    f"strategies {part.title()} and {other.title()} cannot work together: {why}"
+                    f"strategies {one.title()} and {other.title()} cannot work together: "
+                    f"{why.format(**names)}"
                 )
 
     @property
     def name(self) -> str:
-        """The titles of the parts."""
+        """The titles of the parts, joined by `+`."""
         return "+".join(part.title() for part in self.parts)
 
-    @property
+    @cached_property
     def rehearsing(self) -> list[Strategy]:
         """The parts that put images of the past into batches."""
         return [part for part in self.parts if _overrides(part, "rehearsal")]
 
-    def _owner(self, *hooks: str) -> Strategy:
-        """The part that has one of these hooks of its own, or the first."""
-        owners = (part for part in self.parts if any(_overrides(part, hook) for hook in hooks))
-        return next(owners, self.parts[0])
+    @cached_property
+    def traits(self) -> Traits:
+        """Of all parts together."""
+        each = [self._traits(part) for part in self.parts]
+        return Traits(
+            does=frozenset[Does]().union(*(traits.does for traits in each)),
+            # Said by the class itself: what derives from it may act on the first domain.
+            plain_start=all(
+                "traits" in vars(type(part)) and traits.plain_start
+                for part, traits in zip(self.parts, each, strict=True)
+            ),
+            needs_past=any(traits.needs_past for traits in each),
+            contiguous=any(traits.contiguous for traits in each),
+            zero_shot=next((t.zero_shot for t in each if t.zero_shot is not None), None),
+        )
 
-    def _each(self, memory: Memory) -> list[tuple[Strategy, Memory]]:
-        return [(part, self._own(part, memory)) for part in self.parts]
+    # Before the run
 
-    def _own(self, part: Strategy, memory: Memory) -> Memory:
-        own: Memory = memory.setdefault(f"{self.parts.index(part)}-{part.title()}", {})
-        return own
-
-    def check(self, steps: int) -> None:
+    def check(self, steps: int, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
+        """Refuse options that cannot work; see `Strategy.check`."""
         for part in self.parts:
-            part.check(steps)
+            self._ask(part, "check", steps, shapes)
 
-    def check_net(self, shapes: Mapping[str, Sequence[int]]) -> None:
-        for part in self.parts:
-            part.check_net(shapes)
-
-    def model(self, config: RunConfig) -> Model:
-        part = self._owner("model")
-        return part.model(config)
-
-    def curriculum(self, domains: Sequence[str]) -> list[tuple[str, ...]]:
+    def curriculum(self, iterations: Mapping[str, int]) -> list[tuple[tuple[str, ...], int]]:
+        """The training experiences: domains and iterations of each."""
         part = self._owner("curriculum")
-        return part.curriculum(domains)
-
-    def budget(self, domains: Sequence[str], iterations: Mapping[str, int]) -> int:
-        part = self._owner("budget")
-        return part.budget(domains, iterations)
+        found = self._ask(part, "curriculum", iterations)
+        groups = []
+        try:
+            groups = [(tuple(names), count) for names, count in found]
+            sound = isinstance(found, list) and all(
+                isinstance(given, tuple) and names and set(names) <= set(iterations)
+                and len(set(names)) == len(names) and type(count) is int and count >= 0
+                for (given, _), (names, count) in zip(found, groups, strict=True)
+            )  # fmt: skip
+        except (TypeError, ValueError):
+            sound = False
+        if not sound:
+            raise InputError(
+                f"strategy {part.title()}: curriculum() must return a list of tuples of domains "
+                f"({', '.join(iterations)}) with a whole number of iterations each, not "
+                f"{found!r:.200}"
+            )
+        if len({names for names, _ in groups}) < len(groups):
+            raise InputError(f"strategy {part.title()} learns the same domains twice")
+        return groups
 
     def window(self, experience: int, steps: int) -> tuple[int, int]:
+        """The time-steps that an experience is trained on."""
         part = self._owner("window")
-        return part.window(experience, steps)
+        window = self._ask(part, "window", experience, steps)
+        numbers = isinstance(window, tuple) and [type(n) for n in window] == [int, int]
+        if not numbers or not 0 <= window[0] < window[1] <= steps:
+            raise InputError(
+                f"strategy {part.title()}: window() must return (start, stop) with 0 <= start < "
+                f"stop <= {steps}, not {window!r}"
+            )
+        return window[0], window[1]
 
-    @property
-    def contiguous(self) -> bool:
-        return any(part.contiguous for part in self.parts)
-
-    def learning_rate(self, experience: int, rate: float) -> float:
-        for part in self.parts:
-            rate = part.learning_rate(experience, rate)
-        return rate
-
-    def plugins(self, template: SR3Template) -> list[Any]:
-        from avalanche.core import BasePlugin
+    def plugins(self) -> list[Any]:
+        """Avalanche plugins of all parts."""
+        from cl_sr.avalanche import BasePlugin
 
         plugins: list[Any] = []
         for part in self.parts:
-            found = part.plugins(template)
+            found = self._ask(part, "plugins")
             if not isinstance(found, list) or not all(isinstance(p, BasePlugin) for p in found):
                 raise InputError(
                     f"strategy {part.title()}: plugins() must return a list of Avalanche "
-                    f"plugins, not {found!r}"
+                    f"plugins, not {found!r:.80}"
                 )
             plugins += found
         return plugins
 
-    def hold_out(self, template: SR3Template, length: int) -> int:
-        counts = [part.hold_out(template, length) for part in self.parts]
-        for part, count in zip(self.parts, counts, strict=True):
-            if type(count) is not int or not 0 <= count < length:
+    # Around an experience, and in an iteration
+
+    def each(self, hook: str, learner: Learner, memory: Memory) -> None:
+        """Call `adapt`, `begin`, `settle` or `end` of every part.
+
+        Raises:
+            InputError: one remembers what cannot be saved, or sets a learning rate that is none.
+        """
+        for part in self.parts:
+            own, rate = self._own(part, memory), learner.lr
+            self._ask(part, hook, learner, own)
+            check_memory(own, part.title())
+            if hook != "adapt" and learner.lr != rate:
                 raise InputError(
-                    f"strategy {part.title()}: hold_out() must be a whole number of at most "
-                    f"{length - 1} images, not {count!r}"
+                    f"strategy {part.title()}: learner.lr is changed in adapt(), not in {hook}()"
                 )
-        return max(counts)
+            if not (isinstance(learner.lr, float) and 0 < learner.lr < math.inf):
+                raise InputError(
+                    f"strategy {part.title()}: learner.lr must be a positive float, not "
+                    f"{learner.lr!r}"
+                )
 
-    def adapt(self, template: SR3Template, memory: Memory) -> None:
-        for part, own in self._each(memory):
-            part.adapt(template, own)
+    def rehearsals(self, learner: Learner, memory: Memory, size: int) -> dict[str, Samples]:
+        """Samples of the past for a batch of `size`, by the title of the strategy that gives them.
 
-    def begin(self, template: SR3Template, memory: Memory) -> None:
-        for part, own in self._each(memory):
-            part.begin(template, own)
+        Raises:
+            InputError: they are none, or leave no room for new images.
+        """
+        from cl_sr.data.samples import Samples
 
-    def settle(self, template: SR3Template, memory: Memory) -> None:
-        for part, own in self._each(memory):
-            part.settle(template, own)
+        given: dict[str, Samples] = {}
+        for part in self.rehearsing:
+            found = self._ask(part, "rehearsal", learner, self._own(part, memory), size)
+            if found is None:
+                continue
+            if not isinstance(found, Samples) or not len(found):
+                raise InputError(
+                    f"strategy {part.title()}: rehearsal() must return Samples "
+                    f"(cl_sr.data.samples) or None, not {found!r:.80}"
+                )
+            given[part.title()] = found
+        if sum(map(len, given.values())) >= size:
+            raise InputError(
+                f"{' and '.join(given)} leave no room for new images in a batch of {size}: lower "
+                "their ratios, or raise train.batch_size"
+            )
+        return given
 
-    def end(self, template: SR3Template, memory: Memory) -> None:
-        for part, own in self._each(memory):
-            part.end(template, own)
-
-    def rehearsals(self, template: SR3Template, memory: Memory, size: int) -> dict[str, Tensor]:
-        """Images of the past, by the title of the strategy that gives them."""
-        given = {
-            part.title(): part.rehearsal(template, own, size) for part, own in self._each(memory)
-        }
-        return {title: images for title, images in given.items() if images is not None}
-
-    def target(self, template: SR3Template, memory: Memory, seen: Seen) -> Tensor:
-        for part, own in self._each(memory):
-            target = part.target(template, own, seen)
+    def target(self, learner: Learner, memory: Memory, seen: Seen) -> Tensor:
+        """What the net should answer: each part changes what the one before it says."""
+        for part in self.parts:
+            if not _overrides(part, "target"):
+                continue
+            target = self._ask(part, "target", learner, self._own(part, memory), seen)
             if getattr(target, "shape", None) != seen.truth.shape:
                 raise InputError(
                     f"strategy {part.title()}: target() must return a tensor of shape "
@@ -180,10 +210,11 @@ class Composition(Strategy):
             seen = seen.with_truth(target)
         return seen.truth
 
-    def penalty(self, template: SR3Template, memory: Memory) -> Tensor | float:
+    def penalty(self, learner: Learner, memory: Memory) -> Tensor | float:
+        """The sum of all parts' additions to the loss."""
         total: Tensor | float = 0.0
-        for part, own in self._each(memory):
-            added = part.penalty(template, own)
+        for part in self.parts:
+            added = self._ask(part, "penalty", learner, self._own(part, memory))
             if not isinstance(added, int | float) and getattr(added, "shape", None) != ():
                 raise InputError(
                     f"strategy {part.title()}: penalty() must return one number, or a tensor of "
@@ -192,36 +223,56 @@ class Composition(Strategy):
             total = total + added
         return total
 
-    def sampler(self, evaluation: EvalConfig) -> tuple[str, int | None]:
-        part = self._owner("sampler")
-        return part.sampler(evaluation)
+    # Afterwards
 
-    def denoiser(self, template: SR3Template, memory: Memory, lr: Tensor) -> Net:
-        part = self._owner("denoiser")
-        return part.denoiser(template, self._own(part, memory), lr)
+    def experts(self, memory: Memory) -> Experts | None:
+        """Whose weights restore an image; None: the net's as they are restore all."""
+        part = self._owner("experts")
+        found = self._ask(part, "experts", self._own(part, memory))
+        if not isinstance(found, Experts | None):
+            raise InputError(
+                f"strategy {part.title()}: experts() must return an object derived from "
+                f"cl_sr.strategies.Experts, or None, not {found!r:.80}"
+            )
+        return found
 
-    def restore(
-        self,
-        template: SR3Template,
-        memory: Memory,
-        condition: Tensor,
-        lr: Tensor,
-        seeds: Sequence[int],
-    ) -> Tensor:
-        part = self._owner("restore", "denoiser")
-        return part.restore(template, self._own(part, memory), condition, lr, seeds)
+    def export(self, learner: Learner, memory: Memory, folder: Path) -> None:
+        """Write what others can use into the folder of a checkpoint."""
+        for part in self.parts:
+            self._ask(part, "export", learner, self._own(part, memory), folder)
 
-    def extra_parameters(self, memory: Memory) -> int:
-        return sum(part.extra_parameters(own) for part, own in self._each(memory))
+    def _owner(self, hook: str) -> Strategy:
+        """The part that has a hook of its own, or the first."""
+        return next((part for part in self.parts if _overrides(part, hook)), self.parts[0])
 
-    def export(self, template: SR3Template, memory: Memory, folder: Path) -> None:
-        for part, own in self._each(memory):
-            part.export(template, own, folder)
+    def _own(self, part: Strategy, memory: Memory) -> Memory:
+        own: Memory = memory.setdefault(f"{self.parts.index(part)}-{part.title()}", {})
+        return own
 
+    def _traits(self, part: Strategy) -> Traits:
+        with blamed(f"strategy {part.title()}", part):
+            traits = part.traits
+        if not isinstance(traits, Traits):
+            raise InputError(f"strategy {part.title()}: traits must be Traits, not {traits!r:.80}")
+        does = traits.does
+        if not isinstance(does, frozenset | set) or not all(isinstance(d, Does) for d in does):
+            raise InputError(
+                f"strategy {part.title()}: traits must have does=frozenset({{Does....}}), not "
+                f"{does!r:.80}"
+            )
+        window = {Does.SETS_WINDOW} if _overrides(part, "window") else set()
+        return replace(traits, does=frozenset(does | window))
 
-def compose(strategy: Strategy) -> Composition:
-    """A composition, of one part where it is none yet."""
-    return strategy if isinstance(strategy, Composition) else Composition((strategy,))
+    def _ask(self, part: Strategy, hook: str, *arguments: Any) -> Any:
+        """Call a hook: what a user's strategy raises is told by its name and place."""
+        who = f"strategy {part.title()}"
+        try:
+            with blamed(who, part):
+                return getattr(part, hook)(*arguments)
+        except InputError as error:
+            if type(error) is not InputError or who in str(error):
+                raise
+            raise InputError(f"{who}: {error}") from error
 
 
 def _overrides(part: Strategy, hook: str) -> bool:

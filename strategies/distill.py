@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from cl_sr.errors import InputError
-from cl_sr.strategies.base import Memory, Strategy, option
+from cl_sr.strategies.base import Strategy, option
+from cl_sr.strategies.memory import Memory
+from cl_sr.strategies.traits import Traits
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cl_sr.training.template import SR3Template
+    from cl_sr.strategies.learner import Learner
 
 
 @dataclass(frozen=True)
@@ -30,27 +33,25 @@ class Distill(Strategy):
     Memory: the weights of before, while the experience lasts. Time: one more forward pass.
     """
 
-    plain_start: ClassVar[bool] = True
-
     weight: float = option(1.0, "of the distillation against the data's own loss")
     on: Literal["new", "past", "all"] = option(
         "all", "images to distil on: new ones, rehearsed ones"
     )
 
-    def check(self, steps: int) -> None:
+    def check(self, steps: int, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
         if not 0 <= self.weight < math.inf:
             raise InputError(f"strategy distill: weight={self.weight} must be 0 or more")
 
     @property
-    def needs_past(self) -> bool:
-        return self.on == "past"
+    def traits(self) -> Traits:  # type: ignore[override]
+        return Traits(plain_start=True, needs_past=self.on == "past")
 
-    def begin(self, template: SR3Template, memory: Memory) -> None:
-        if template.number:
-            memory["teacher"] = template.inference_state
+    def begin(self, learner: Learner, memory: Memory) -> None:
+        if learner.number:
+            memory["teacher"] = learner.state()
 
-    def penalty(self, template: SR3Template, memory: Memory) -> Tensor | float:
-        seen = template.seen
+    def penalty(self, learner: Learner, memory: Memory) -> Tensor | float:
+        seen = learner.seen
         if seen is None or "teacher" not in memory:
             return 0.0
         rows = {"new": slice(0, seen.new), "past": slice(seen.new, None), "all": slice(None)}[
@@ -59,9 +60,9 @@ class Distill(Strategy):
         if not len(seen.noisy[rows]):
             return 0.0
         condition = None if seen.condition is None else seen.condition[rows]
-        teacher = template.net_of(memory["teacher"])
+        teacher = learner.net_of(memory["teacher"])
         wanted = teacher(seen.noisy[rows], condition, seen.level[rows])
         return self.weight * (seen.answer[rows] - wanted).square().mean()
 
-    def end(self, template: SR3Template, memory: Memory) -> None:
+    def end(self, learner: Learner, memory: Memory) -> None:
         memory.clear()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from cl_sr.errors import InputError
-from cl_sr.strategies.base import Memory, Strategy, option
+from cl_sr.strategies.base import Strategy, option
+from cl_sr.strategies.memory import Memory
+from cl_sr.strategies.traits import Does, Traits
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cl_sr.training.template import SR3Template
+    from cl_sr.strategies.learner import Learner
 
 
 @dataclass(frozen=True)
@@ -33,52 +36,44 @@ class Ewc(Strategy):
     passes of one image after each experience.
     """
 
-    plain_start: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(does=frozenset({Does.HOLDS_WEIGHTS}), plain_start=True)
 
     weight: float = option(0.01, "of the penalty")
     samples: int = option(256, "images and draws of noise for the Fisher information")
 
-    def check(self, steps: int) -> None:
+    def check(self, steps: int, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
         if not 0 <= self.weight < math.inf or self.samples < 1:
             raise InputError(
                 f"strategy ewc: weight={self.weight} must be 0 or more, samples={self.samples} "
                 "at least 1"
             )
 
-    def begin(self, template: SR3Template, memory: Memory) -> None:
+    def begin(self, learner: Learner, memory: Memory) -> None:
         if "fisher" in memory:
-            memory["start"] = template.weights().detach()
+            memory["start"] = learner.weights().detach()
 
-    def penalty(self, template: SR3Template, memory: Memory) -> Tensor | float:
+    def penalty(self, learner: Learner, memory: Memory) -> Tensor | float:
         if "fisher" not in memory:
             return 0.0
-        away = template.weights() - memory["start"]
+        away = learner.weights() - memory["start"]
         return self.weight / 2 * (memory["fisher"] * away.square()).sum()
 
-    def end(self, template: SR3Template, memory: Memory) -> None:
-        if template.number + 1 == len(template.budgets):
+    def end(self, learner: Learner, memory: Memory) -> None:
+        if learner.last:
             return  # nobody will ask for it
-        fisher = self._fisher(template)
+        fisher = self._fisher(learner)
         memory["fisher"] = memory.get("fisher", 0) + fisher / fisher.mean()
         memory.pop("start", None)
 
-    def _fisher(self, template: SR3Template) -> Tensor:
+    def _fisher(self, learner: Learner) -> Tensor:
         """The mean square of the gradients of single images' losses, `(weights,)`."""
         import torch
 
-        model = template.model
-        trained, model.window = (
-            model.window,
-            template.strategy.window(template.number + 1, model.schedule.steps),
-        )
-        model.eval()
-        images = template.training_images(self.samples).to(template.device)
-        total = torch.zeros_like(template.weights())
+        images = learner.images.draw(self.samples).to(learner.device)
+        total = torch.zeros_like(learner.weights())
         for k in range(self.samples):
-            seen = model.show(images[k % len(images)][None])
-            loss = template.denoising_loss(seen)
-            gradient = torch.autograd.grad(loss, list(template.net.parameters()))
+            one = k % len(images)
+            loss = learner.denoising_loss(images[one : one + 1], learner.number + 1)
+            gradient = torch.autograd.grad(loss, list(learner.net.parameters()))
             total += torch.cat([g.flatten() for g in gradient]).square()
-        model.window = trained
-        model.train()
         return total / self.samples

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cl_sr.strategies.base import Strategy
+from cl_sr.strategies.traits import Traits
 
 
 @dataclass(frozen=True)
@@ -20,4 +21,4 @@ class Finetune(Strategy):
     Memory: none. Time: the measure of all others.
     """
 
-    plain_start: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(plain_start=True)

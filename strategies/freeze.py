@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from cl_sr.errors import InputError
-from cl_sr.strategies.base import Memory, Strategy, option
+from cl_sr.strategies.base import Strategy, option
+from cl_sr.strategies.memory import Memory
+from cl_sr.strategies.traits import Does, Traits
 
 if TYPE_CHECKING:
-    from cl_sr.training.template import SR3Template
+    from cl_sr.strategies.learner import Learner
 
 
 @dataclass(frozen=True)
@@ -25,17 +27,17 @@ class Freeze(Strategy):
     Memory: none. Time: less than fine-tuning, as frozen weights need no gradient.
     """
 
-    plain_start: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(does=frozenset({Does.FREEZES_WEIGHTS}), plain_start=True)
 
     parts: str = option("noise_level_mlp|downs|mid", "regular expression of the weights that stay")
 
-    def check(self, steps: int) -> None:
+    def check(self, steps: int, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
         try:
             re.compile(self.parts)
         except re.error as error:
             raise InputError(f"strategy freeze: parts={self.parts}: {error}") from error
-
-    def check_net(self, shapes: Mapping[str, Sequence[int]]) -> None:
+        if shapes is None:
+            return
         stay = [name for name in shapes if re.search(self.parts, name)]
         if len(stay) in (0, len(shapes)):
             raise InputError(
@@ -43,7 +45,7 @@ class Freeze(Strategy):
                 f"weights (noise_level_mlp, downs.N, mid.N, ups.N, final_conv)"
             )
 
-    def adapt(self, template: SR3Template, memory: Memory) -> None:
-        if template.number:
-            for name, weight in template.net.named_parameters():
+    def adapt(self, learner: Learner, memory: Memory) -> None:
+        if learner.number:
+            for name, weight in learner.net.named_parameters():
                 weight.requires_grad_(not re.search(self.parts, name))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 from cl_sr.strategies.base import Strategy
-
-if TYPE_CHECKING:
-    from cl_sr.training.template import SR3Template
+from cl_sr.strategies.traits import Does, Traits
 
 
 @dataclass(frozen=True)
@@ -22,12 +20,9 @@ class FromScratch(Strategy):
     Memory: the first weights. Time: as fine-tuning.
     """
 
-    def conflict(self, other: Strategy) -> str:
-        if other.title() == "timestep-window":
-            return ""
-        return "the weights start anew at every domain, and nothing of the past is to be kept"
+    traits: ClassVar[Traits] = Traits(does=frozenset({Does.RESETS_WEIGHTS}))
 
-    def plugins(self, template: SR3Template) -> list[Any]:
-        from avalanche.training.plugins import FromScratchTrainingPlugin
+    def plugins(self) -> list[Any]:
+        from cl_sr.avalanche import FromScratchTrainingPlugin
 
         return [FromScratchTrainingPlugin(reset_optimizer=False)]

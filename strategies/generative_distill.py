@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from cl_sr.errors import InputError
-from cl_sr.strategies.base import Memory, Strategy, drawn_pairs, option, rehearsed
+from cl_sr.strategies.base import Strategy, option, rehearsed
+from cl_sr.strategies.memory import Memory, drawn, keep
+from cl_sr.strategies.traits import Traits
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cl_sr.training.packed import Seen
-    from cl_sr.training.template import SR3Template
+    from cl_sr.data.samples import Samples
+    from cl_sr.models.objective import Seen
+    from cl_sr.strategies.learner import Learner
 
 
 @dataclass(frozen=True)
@@ -32,13 +36,13 @@ class GenerativeDistill(Strategy):
     drawing: `size` times the evaluation's sampling steps.
     """
 
-    plain_start: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(plain_start=True)
 
     size: int = option(512, "pairs to draw before each experience")
     ratio: float = option(0.3, "share of each batch, 0 < ratio < 1")
     components: int = option(64, "principal components kept of each domain")
 
-    def check(self, steps: int) -> None:
+    def check(self, steps: int, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
         if self.size < 1 or self.components < 1:
             raise InputError("strategy generative-distill: size and components must be positive")
         if not 0 < self.ratio < 1:
@@ -46,55 +50,49 @@ class GenerativeDistill(Strategy):
                 f"strategy generative-distill: ratio={self.ratio} must be between 0 and 1"
             )
 
-    def begin(self, template: SR3Template, memory: Memory) -> None:
-        if not template.number:
+    def begin(self, learner: Learner, memory: Memory) -> None:
+        if not learner.number:
             return
-        memory["teacher"] = template.inference_state
-        memory["pairs"] = self._draw(template, memory)
+        memory["teacher"] = learner.state()
+        keep(memory, self._draw(learner, memory))
 
-    def _draw(self, template: SR3Template, memory: Memory) -> Tensor:
-        """Pairs of every earlier domain, uint8 `(size, 6, H, W)`."""
+    def _draw(self, learner: Learner, memory: Memory) -> Samples:
+        """`size` pairs, of every earlier domain alike."""
         import torch
 
         from cl_sr.data.order import derived_seed
-        from cl_sr.data.resize import upsample
+        from cl_sr.data.samples import Samples
+        from cl_sr.degradations.pixels import to_bytes
         from cl_sr.models.gaussian import Gaussian
 
-        teacher = template.net_of(memory["teacher"])
         pairs = []
-        for k in range(template.number):
-            count = self.size // template.number + (k < self.size % template.number)
+        for k in range(learner.number):
+            count = self.size // learner.number + (k < self.size % learner.number)
             drawn = Gaussian(**memory[f"domain-{k}"]).draw(count)
             side = round((drawn.shape[1] // 3) ** 0.5)
             low = (drawn.view(-1, 3, side, side) * 255).round().clamp(0, 255).to(torch.uint8)
-            conditions = upsample(low.cpu(), template.scale)
-            first = derived_seed(template.seed, template.number, k) % 2**31
-            for start in range(0, count, template.eval_mb_size):
-                condition = conditions[start : start + template.eval_mb_size]
-                seeds = range(first + start, first + start + len(condition))
-                shown = condition.to(template.device).float() / 127.5 - 1
-                image = template.sample(shown, seeds, teacher)
-                image = ((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-                pairs.append(torch.cat([condition, image.cpu()], dim=1))
-        return torch.cat(pairs)
+            first = derived_seed(learner.seed, learner.number, k) % 2**31
+            images = learner.restore(low, range(first, first + count), memory["teacher"])
+            pairs.append(Samples(low.cpu(), to_bytes(images).cpu()))
+        return Samples.join(pairs)
 
-    def rehearsal(self, template: SR3Template, memory: Memory, size: int) -> Tensor | None:
-        return drawn_pairs(memory, rehearsed(size, self.ratio), template.flip)
+    def rehearsal(self, learner: Learner, memory: Memory, size: int) -> Samples | None:
+        return drawn(memory, rehearsed(size, self.ratio), learner.images.flip)
 
-    def target(self, template: SR3Template, memory: Memory, seen: Seen) -> Tensor:
+    def target(self, learner: Learner, memory: Memory, seen: Seen) -> Tensor:
         rows = seen.rows.get(self.title())
         if rows is None:
             return seen.truth
         condition = None if seen.condition is None else seen.condition[rows]
         truth = seen.truth.clone()
-        teacher = template.net_of(memory["teacher"])
+        teacher = learner.net_of(memory["teacher"])
         truth[rows] = teacher(seen.noisy[rows], condition, seen.level[rows])
         return truth
 
-    def end(self, template: SR3Template, memory: Memory) -> None:
+    def end(self, learner: Learner, memory: Memory) -> None:
         from cl_sr.models.gaussian import Gaussian
 
-        for name in ("teacher", "pairs"):
+        for name in ("teacher", "samples"):
             memory.pop(name, None)
-        low = template.low_resolution_images().float() / 255
-        memory[f"domain-{template.number}"] = Gaussian.fit(low, self.components).tensors()
+        low = learner.images.low_resolution().float() / 255
+        memory[f"domain-{learner.number}"] = Gaussian.fit(low, self.components).tensors()

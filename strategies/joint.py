@@ -1,9 +1,11 @@
 """Joint training: all domains at once, the upper bound that continual learning aims at."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cl_sr.strategies.base import Strategy
+from cl_sr.strategies.traits import Does, Traits
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,7 @@ class Joint(Strategy):
     Memory: all images. Time: all experiences' at once.
     """
 
-    def conflict(self, other: Strategy) -> str:
-        return "all domains are learnt at once, and there is no past to protect"
+    traits: ClassVar[Traits] = Traits(does=frozenset({Does.JOINS_DOMAINS}))
 
-    def curriculum(self, domains: Sequence[str]) -> list[tuple[str, ...]]:
-        return [tuple(domains)]
+    def curriculum(self, iterations: Mapping[str, int]) -> list[tuple[tuple[str, ...], int]]:
+        return [(tuple(iterations), sum(iterations.values()))]

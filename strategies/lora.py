@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from cl_sr.errors import InputError
-from cl_sr.strategies.base import Memory, Strategy, option
+from cl_sr.strategies.base import Strategy, option
+from cl_sr.strategies.memory import Memory
+from cl_sr.strategies.traits import Does, Traits
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
 
-    from cl_sr.training.template import SR3Template
+    from cl_sr.strategies.learner import Learner
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Lora(Strategy):
     and domain, fewer where a layer is narrower. Time: as fine-tuning.
     """
 
-    plain_start: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(does=frozenset({Does.SEPARATES_WEIGHTS}), plain_start=True)
 
     rank: int = option(16, "of the adapters")
     where: str = option("", "regular expression of the layers that get one; empty: all")
@@ -46,15 +48,15 @@ class Lora(Strategy):
     )
     lr: float = option(8.0, "times train.lr, with train=factors")
 
-    def check(self, steps: int) -> None:
+    def check(self, steps: int, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
         if self.rank < 1 or not 0 < self.lr < math.inf:
             raise InputError(f"strategy {self.title()}: rank and lr must be positive")
         try:
             re.compile(self.where)
         except re.error as error:
             raise InputError(f"strategy {self.title()}: where={self.where}: {error}") from error
-
-    def check_net(self, shapes: Mapping[str, Sequence[int]]) -> None:
+        if shapes is None:
+            return
         least = 2 if self.train == "factors" else 1  # dimensions: norms have no factors
         layers = [name for name, shape in shapes.items() if len(shape) >= least]
         found = [name.removesuffix(".weight") for name in layers if name.endswith(".weight")]
@@ -64,55 +66,40 @@ class Lora(Strategy):
                 "have an adapter: try where=ups, or leave it out"
             )
 
-    def conflict(self, other: Strategy) -> str:
-        if isinstance(other, Lora):
-            return "each adapts the first domain's weights in its way"
-        if other.title() == "wise-ft":
-            return "an adapter is kept as it was trained, not part of the way"
-        penalties = {"EWCPlugin", "MASPlugin", "RWalkPlugin", "SynapticIntelligencePlugin"}
-        held = other.title() in {"ewc", "l2-sp", "si"}
-        if held or getattr(other, "plugin", "") in penalties:
-            return f"every domain has weights of its own, and {other.title()} would hold them"
-        if other.title() == "freeze":
-            return "where=REGEX says which layers are trained"
-        return "an adapter starts from earlier weights" if other.title() == "from-scratch" else ""
-
-    def learning_rate(self, experience: int, rate: float) -> float:
-        return rate * self.lr if experience and self.train == "factors" else rate
-
-    def adapt(self, template: SR3Template, memory: Memory) -> None:
+    def adapt(self, learner: Learner, memory: Memory) -> None:
         from cl_sr.models.lora import attach, merged
 
-        if template.number == 0:
+        if learner.number == 0:
             return
         if "base" not in memory:
-            memory["base"] = template.inference_state
-        last: dict[str, Tensor] = memory.get(f"adapter-{template.number - 1}", {})
+            memory["base"] = learner.state()
+        last: dict[str, Tensor] = memory.get(f"adapter-{learner.number - 1}", {})
         warm = self.start == "last" and self.train == "weights"
-        template.net.load_state_dict(merged(memory["base"], last if warm else {}))
+        learner.net.load_state_dict(merged(memory["base"], last if warm else {}))
         if self.train == "factors":
-            attach(template.net, self.rank, self.where)
+            attach(learner.net, self.rank, self.where)
+            learner.lr *= self.lr
             return
-        for name, weight in template.net.named_parameters():
+        for name, weight in learner.net.named_parameters():
             weight.requires_grad_(bool(re.search(self.where, name.rpartition(".")[0])))
 
-    def settle(self, template: SR3Template, memory: Memory) -> None:
+    def settle(self, learner: Learner, memory: Memory) -> None:
         from cl_sr.models.lora import extract, factors, merge, merged
 
-        if template.number == 0:
+        if learner.number == 0:
             return
         if self.train == "factors":
-            adapter = factors(template.net)
-            merge(template.net)
+            adapter = factors(learner.net)
+            merge(learner.net)
         else:
             base = memory["base"]
-            adapter = extract(base, template.inference_state, self.rank, self.where)
-            template.net.load_state_dict(merged(base, adapter))
-        memory[f"adapter-{template.number}"] = adapter
+            adapter = extract(base, learner.state(), self.rank, self.where)
+            learner.net.load_state_dict(merged(base, adapter))
+        memory[f"adapter-{learner.number}"] = adapter
 
-    def export(self, template: SR3Template, memory: Memory, folder: Path) -> None:
+    def export(self, learner: Learner, memory: Memory, folder: Path) -> None:
         from cl_sr.models.lora import save_peft
 
-        adapter: dict[str, Tensor] | None = memory.get(f"adapter-{template.number}")
+        adapter: dict[str, Tensor] | None = memory.get(f"adapter-{learner.number}")
         if adapter is not None:
             save_peft(folder / "adapter", adapter, memory["base"])

@@ -1,17 +1,10 @@
-"""Strategies by name: shipped ones, those of installed packages, those of a file; with options.
-
-name:option=value,option=value          shipped, or of a package (entry points `cl_sr.strategies`)
-./mine.py:option=value                  a file with one strategy; ./mine.py:Mine where it has more
-avalanche:ReplayPlugin:mem_size=100     a plugin of Avalanche
-timestep-window:stop=200+replay         several, which act together
-"""
+"""Strategies by name: shipped ones, those of installed packages, those of a user's file."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
-import os
-import re
+from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +12,36 @@ from typing import Any
 from cl_sr.errors import InputError, nearest
 from cl_sr.plugins import Installed, installed, load_file, shipped
 from cl_sr.strategies.base import Strategy
+from cl_sr.strategies.choice import Choice, from_plain
 from cl_sr.strategies.composition import Composition
+from cl_sr.strategies.traits import Traits
 
 GROUP = "cl_sr.strategies"
+# What this folder holds beside strategies.
+INFRASTRUCTURE = ("base", "choice", "composition", "learner", "memory", "registry", "traits")
+# Hooks of old, and where what they did is done now.
+GONE = {
+    "budget": "curriculum",
+    "check_net": "check, which is given the shapes of the weights",
+    "conflict": "traits (does=...)",
+    "contiguous": "traits",
+    "denoiser": "experts",
+    "extra_parameters": "experts",
+    "gather": "a field of other_options",
+    "hold_out": "adapt, with learner.images.hold_out",
+    "learning_rate": "adapt, with learner.lr",
+    "model": "model.family, see cl_sr/models/family.py",
+    "needs_past": "traits",
+    "paces": "traits (does=SETS_PACE)",
+    "plain_start": "traits",
+    "restore": "experts",
+    "sampler": "traits (zero_shot=...)",
+}
 
 
 def shipped_strategies() -> dict[str, type[Strategy]]:
     """The strategies of this folder, by name."""
-    modules = shipped("cl_sr.strategies", Path(__file__).parent)
+    modules = shipped("cl_sr.strategies", Path(__file__).parent, INFRASTRUCTURE)
     found = [cls for module in modules for cls in _declared(module).values()]
     return {cls.title(): cls for cls in found}
 
@@ -36,15 +51,52 @@ def installed_strategies() -> dict[str, Installed]:
     return installed(GROUP)
 
 
-def find_strategy(text: str) -> Strategy:
-    """A strategy from its text; several joined by `+` are a `Composition`.
+def read_choices(value: Any) -> tuple[Choice, ...]:
+    """The choices of a configuration or a command line, see `cl_sr.strategies.choice`.
+
+    No strategy of a package or a file is imported.
+
+    Raises:
+        InputError: it is none.
+    """
+    return from_plain(value, [*shipped_strategies(), *installed_strategies()])
+
+
+def compose(*strategies: Any) -> Composition:
+    """Strategies that act together: objects of `Strategy`, choices, or texts of them.
 
     Raises:
         InputError: unknown name or option, a value of the wrong type, strategies that cannot be
             composed.
     """
-    parts = [_find(part) for part in split_composition(text)]
-    return parts[0] if len(parts) == 1 else Composition(tuple(parts))
+    parts: list[Strategy] = []
+    for item in strategies:
+        if isinstance(item, Strategy):
+            parts.append(item)
+        else:
+            parts += [find_strategy(choice) for choice in read_choices(item)]
+    return Composition(tuple(parts))
+
+
+def find_strategy(choice: Choice | str) -> Strategy:
+    """One strategy, with its options.
+
+    Raises:
+        InputError: unknown name or option, or a value of the wrong type; or there are several.
+    """
+    found = (choice,) if isinstance(choice, Choice) else read_choices(choice)
+    if len(found) != 1:
+        raise InputError(f"{choice}: these are {len(found)} strategies, and one is wanted")
+    return _with_options(find_class(found[0].name), found[0].options)
+
+
+def typed(choice: Choice, strategy: Strategy) -> Choice:
+    """A choice with its options as the strategy took them: paths absolute, numbers numbers."""
+    others = _others(type(strategy))
+    taken: dict[str, Any] = getattr(strategy, others) if others else {}
+    own = {item.name for item in fields(strategy)}
+    options = {key: getattr(strategy, key) if key in own else taken[key] for key in choice.options}
+    return Choice(choice.name, options)
 
 
 def find_class(name: str) -> type[Strategy]:
@@ -70,35 +122,6 @@ def find_class(name: str) -> type[Strategy]:
     raise InputError(
         f"unknown strategy {name!r}: {nearest(name, known)} (or a file: ./mine.py:Mine)"
     )
-
-
-def split_composition(text: str) -> list[str]:
-    """The texts of the strategies that act together.
-
-    A `+` parts them where the name of a strategy or a file comes after it; values may hold others.
-    """
-    names = "|".join(map(re.escape, [*shipped_strategies(), *installed_strategies()]))
-    file = r"(?:[^+,=]*?\.py)"
-    return [part.strip() for part in re.split(rf"\s*\+\s*(?=(?:{names}|{file})(?:$|[\s:+]))", text)]
-
-
-def _find(text: str) -> Strategy:
-    name, options = _parts(text)
-    return _with_options(find_class(name), options)
-
-
-def _parts(text: str) -> tuple[str, str]:
-    """The name, or `file.py` or `file.py:Class`; and the options."""
-    file, suffix, rest = text.partition(".py")
-    if suffix and rest[:1] in ("", ":"):
-        match = re.match(r":([A-Za-z_]\w*)(?:$|:)", rest)
-        name = file + suffix + (f":{match[1]}" if match else "")
-        return name, text[len(name) + 1 :]
-    name, _, options = text.partition(":")
-    if name == "avalanche" and options:  # the plugin is an option like any other
-        plugin, _, arguments = options.partition(":")
-        options = (f"{arguments}," if arguments else "") + f"plugin={plugin}"
-    return name, options
 
 
 def _declared(module: Any) -> dict[str, type[Strategy]]:
@@ -134,11 +157,46 @@ def _checked(cls: type[Strategy], origin: str) -> type[Strategy]:
     """A strategy that is not ours, if it is made as they are."""
     if not is_dataclass(cls) or "__dataclass_fields__" not in vars(cls):
         raise InputError(f"{origin}: put @dataclass(frozen=True) before class {cls.__name__}")
+    if "traits" in {item.name for item in fields(cls)}:
+        raise InputError(
+            f"{origin}: {cls.__name__}.traits is no option: write traits = Traits(...), without a "
+            "type, or with ClassVar"
+        )
+    for base in cls.__mro__[: cls.__mro__.index(_shipped_base(cls))]:
+        _check_hooks(base, {item.name for item in fields(cls)}, origin)
+    if cls.title() in shipped_strategies():
+        raise InputError(
+            f"{origin}: {cls.title()!r} is a shipped strategy: name the class otherwise"
+        )
+    return cls
+
+
+def _shipped_base(cls: type[Strategy]) -> type:
+    """What of ours a class is derived from."""
+    return next(base for base in cls.__mro__ if base.__module__.startswith("cl_sr.strategies."))
+
+
+def _check_hooks(cls: type, options: Collection[str], origin: str) -> None:
+    """Refuse what looks like a hook and is none, or takes other arguments.
+
+    Raises:
+        InputError: with the remedy.
+    """
     hooks = [name for name in dir(Strategy) if not name.startswith("_")]
     for name, value in vars(cls).items():
+        if name in GONE and name not in options:
+            raise InputError(
+                f"{origin}: {cls.__name__}.{name} is no hook any more: use {GONE[name]} "
+                "(docs/strategies.md)"
+            )
         near = difflib.get_close_matches(name, hooks, n=1, cutoff=0.8)
         if callable(value) and name not in hooks and near:
             raise InputError(f"{origin}: {cls.__name__}.{name}: did you mean the hook {near[0]!r}?")
+        if name == "traits" and not isinstance(value, Traits | property):
+            raise InputError(
+                f"{origin}: {cls.__name__}.traits must be Traits(...), or a property that returns "
+                "them"
+            )
         if name in hooks and inspect.isfunction(value):
             taken = list(inspect.signature(getattr(Strategy, name)).parameters)
             try:
@@ -147,66 +205,46 @@ def _checked(cls: type[Strategy], origin: str) -> type[Strategy]:
                 raise InputError(
                     f"{origin}: {cls.__name__}.{name} must take ({', '.join(taken)})"
                 ) from None
-    if cls.title() in shipped_strategies():
-        raise InputError(
-            f"{origin}: {cls.title()!r} is a shipped strategy: name the class otherwise"
-        )
-    return cls
 
 
-def spell(strategy: Strategy, text: str) -> str:
-    """The text that a strategy was found by, with its values as the strategy took them.
+def _others(cls: type[Strategy]) -> str:
+    """The field that takes options which are no fields; empty where there is none."""
+    return next((field.name for field in fields(cls) if field.metadata.get("others")), "")
 
-    So relative paths are absolute, and the text repeats the run from any folder.
+
+def check_option(cls: type[Strategy], name: str) -> None:
+    """Refuse an option that a strategy does not take.
+
+    Raises:
+        InputError: with the nearest one.
     """
-    parts = strategy.parts if isinstance(strategy, Composition) else (strategy,)
-    texts = split_composition(text)
-    return "+".join(_spell(part, text) for part, text in zip(parts, texts, strict=True))
+    known = [item.name for item in fields(cls) if item.init]
+    if not known:
+        raise InputError(f"strategy {cls.title()} has no options, but was given {name!r}")
+    if name not in known and not _others(cls):
+        raise InputError(f"strategy {cls.title()} has no option {name!r}: {nearest(name, known)}")
 
 
-def _spell(strategy: Strategy, text: str) -> str:
-    name, options = _parts(text)
-    if name == "avalanche":
-        return text
-    given = [part.partition("=")[0] for part in _split(options)]
-    values = {key: getattr(strategy, key) for key in given}
-    shown = ",".join(
-        f"{key}={str(value).lower() if isinstance(value, bool) else value}"
-        for key, value in values.items()
-    )
-    file, colon, wanted = name.partition(".py")
-    name = os.path.abspath(os.path.expanduser(file)) + colon + wanted if colon else name
-    return f"{name}:{shown}" if shown else name
-
-
-def _split(options: str) -> list[str]:
-    """At commas before `name=`, as values may hold commas."""
-    return [part for part in re.split(r",(?=\w+=|$)", options) if part]
-
-
-def _with_options(cls: type[Strategy], text: str) -> Strategy:
+def _with_options(cls: type[Strategy], options: Mapping[str, Any]) -> Strategy:
     from pydantic import TypeAdapter, ValidationError  # not needed to list strategies
 
-    values: dict[str, str] = {}
-    for part in _split(text):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise InputError(f"strategy {cls.title()}: {part!r} is not option=value")
-        if key in values:
-            raise InputError(f"strategy {cls.title()}: {key} is given twice")
-        values[key] = value
-    values = cls.gather(values)
+    values = dict(options)
     known = {item.name for item in fields(cls) if item.init}
+    if others := _others(cls):
+        rest = {key: values.pop(key) for key in list(values) if key not in known}
+        if not isinstance(given := values.get(others, {}), Mapping):
+            raise InputError(
+                f"strategy {cls.title()}: {others}={given!r:.60}: give each by its own name"
+            )
+        values[others] = {**given, **rest}
     for key in values:
-        if not known:
-            raise InputError(f"strategy {cls.title()} has no options, but was given {key!r}")
-        if key not in known:
-            raise InputError(f"strategy {cls.title()} has no option {key!r}: {nearest(key, known)}")
+        check_option(cls, key)
     try:
         return TypeAdapter(cls).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
+        told = first["msg"].removeprefix("Value error, ")
         raise InputError(
-            f"strategy {cls.title()}: {where}={first['input']}: {first['msg'].lower()}"
+            f"strategy {cls.title()}: {where}={first['input']!r:.60}: {told[:1].lower()}{told[1:]}"
         ) from error

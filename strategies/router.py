@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from cl_sr.errors import InputError
-from cl_sr.strategies.base import Memory, option
+from cl_sr.strategies.base import Experts, option
 from cl_sr.strategies.lora import Lora
+from cl_sr.strategies.memory import Memory
+from cl_sr.strategies.traits import Does, Traits
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from cl_sr.models.gaussian import Gaussian
-    from cl_sr.strategies.base import Net
-    from cl_sr.training.template import SR3Template
+    from cl_sr.strategies.learner import Learner
 
 SIDE = 8  # pixels: what domains differ in is seen at this size
 COMPONENTS = 32  # of the Gaussians
@@ -39,76 +41,77 @@ class Router(Lora):
     Memory: that of `lora`, and 33 images of 8x8 floats a domain. Time: as fine-tuning.
     """
 
-    plain_start: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(does=frozenset({Does.SEPARATES_WEIGHTS}), plain_start=True)
 
     rank: int = option(64, "of the adapters")
     train: Literal["factors", "weights"] = option("weights", "what is trained, see lora")
     start: Literal["first", "last"] = option("last", "see lora")
     scales: int = option(8, "of the mixture that tells the domains apart")
 
-    def check(self, steps: int) -> None:
-        super().check(steps)
+    def check(self, steps: int, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
+        super().check(steps, shapes)
         if not 1 <= self.scales <= 64:
             raise InputError("strategy router: scales must be from 1 to 64")
 
-    def begin(self, template: SR3Template, memory: Memory) -> None:
+    def begin(self, learner: Learner, memory: Memory) -> None:
+        from cl_sr.degradations.pixels import to_floats
         from cl_sr.models.gaussian import Gaussian
 
-        low = template.low_resolution_images(PASSES).float() / 127.5 - 1
+        low = to_floats(learner.images.low_resolution(PASSES))
         # Few images span few directions, and must leave some variance to all others.
-        components = min(COMPONENTS, max(1, len(template.adapted_dataset) // 2))
+        components = min(COMPONENTS, max(1, len(learner.images) // 2))
         domain = Gaussian.fit(_small(low), components, self.scales)
         # On the CPU it is fitted; where images are routed it is needed.
-        memory[f"domain-{template.number}"] = {
-            name: part.to(template.device) for name, part in domain.tensors().items()
+        memory[f"domain-{learner.number}"] = {
+            name: part.to(learner.device) for name, part in domain.tensors().items()
         }
 
-    def choose(self, memory: Memory, lr: Tensor) -> Tensor:
-        """The number of the domain that each image `(B, 3, h, w)` in [-1, 1] looks like, `(B,)`."""
-        import torch
-
+    def experts(self, memory: Memory) -> Experts | None:
         from cl_sr.models.gaussian import Gaussian
 
         domains: list[Gaussian] = []
         while (known := memory.get(f"domain-{len(domains)}")) is not None:
             domains.append(Gaussian(**known))
-        small = _small(lr)
-        return torch.stack([domain.log_likelihood(small) for domain in domains]).argmax(0)
+        if not domains:
+            return None
+        adapters = [memory.get(f"adapter-{k}", {}) for k in range(len(domains))]
+        parts = [*adapters, *(domain.tensors() for domain in domains)]
+        extra = sum(t.numel() for part in parts for t in part.values())
+        if len(domains) == 1:  # nothing to tell apart
+            return Experts(extra)
+        return ByLook(extra, domains, memory.get("base", {}), adapters)
 
-    def extra_parameters(self, memory: Memory) -> int:
-        parts = [part for name, part in memory.items() if name.startswith(("adapter-", "domain-"))]
-        return sum(_numbers(part) for part in parts)
 
-    def denoiser(self, template: SR3Template, memory: Memory, lr: Tensor) -> Net:
+class ByLook(Experts):
+    """An expert a domain: the first weights with the adapter of what an image looks like.
+
+    The last domain is restored by the net as it is: it may still be learnt.
+    """
+
+    def __init__(
+        self,
+        extra_parameters: int,
+        domains: Sequence[Gaussian],
+        base: Mapping[str, Tensor],
+        adapters: Sequence[Mapping[str, Tensor]],
+    ) -> None:
+        super().__init__(extra_parameters)
+        self.domains = domains
+        self.base = base
+        self.adapters = adapters
+
+    def route(self, lr: Tensor) -> Tensor:
         import torch
 
+        small = _small(lr)
+        return torch.stack([domain.log_likelihood(small) for domain in self.domains]).argmax(0)
+
+    def weights(self, number: int) -> Mapping[str, Tensor] | None:
         from cl_sr.models.lora import merged
 
-        if "domain-1" not in memory:
-            return template.inference_net
-        chosen = self.choose(memory, lr)
-        base = memory["base"]
-        experts: dict[int, Net] = {}
-        for k in chosen.unique().tolist():
-            if k == template.number:
-                experts[k] = template.inference_net
-            else:
-                adapter = memory.get(f"adapter-{k}", {})
-                experts[k] = template.net_of(merged(base, adapter))
-
-        def net(noisy: Tensor, condition: Tensor | None, level: Tensor) -> Tensor:
-            answer = torch.empty_like(noisy)
-            for k, expert in experts.items():
-                rows = chosen == k
-                shown = None if condition is None else condition[rows]
-                answer[rows] = expert(noisy[rows], shown, level[rows]).to(answer.dtype)
-            return answer
-
-        return net
-
-
-def _numbers(memory: Memory) -> int:
-    return sum(value.numel() for value in memory.values())
+        if number == len(self.domains) - 1:
+            return None
+        return merged(self.base, self.adapters[number])
 
 
 def _small(lr: Tensor) -> Tensor:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 from cl_sr.errors import InputError
 from cl_sr.strategies.base import Strategy, option
-
-if TYPE_CHECKING:
-    from cl_sr.training.template import SR3Template
+from cl_sr.strategies.traits import Does, Traits
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,18 @@ class Si(Strategy):
     path.
     """
 
+    traits: ClassVar[Traits] = Traits(does=frozenset({Does.HOLDS_WEIGHTS}))
+
     weight: float = option(1.0, "of the penalty")
     xi: float = option(1e-3, "damping of small changes, positive")
 
-    def check(self, steps: int) -> None:
+    def check(self, steps: int, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
         if not 0 <= self.weight < math.inf or not 0 < self.xi < math.inf:
             raise InputError(
                 f"strategy si: weight={self.weight} must be 0 or more, xi={self.xi} positive"
             )
 
-    def plugins(self, template: SR3Template) -> list[Any]:
-        from cl_sr.training.path_integral import PathIntegral
+    def plugins(self) -> list[Any]:
+        from cl_sr.strategies.plugins.path_integral import PathIntegral
 
         return [PathIntegral(self.weight, self.xi)]

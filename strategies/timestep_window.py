@@ -1,10 +1,12 @@
 """Timestep-window fine-tuning: adapt only some noise levels (Saini et al., Table 1a)."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from cl_sr.errors import InputError
 from cl_sr.strategies.base import Strategy, option
+from cl_sr.strategies.traits import Traits
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,12 @@ class TimestepWindow(Strategy):
     Memory: none. Time: as fine-tuning.
     """
 
-    plain_start: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(plain_start=True)
 
     start: int = option(0, "low-noise end of the window, 0 <= start < stop")
     stop: int = option(200, "high-noise end of the window, at most T (diffusion.steps)")
 
-    def check(self, steps: int) -> None:
+    def check(self, steps: int, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
         if not 0 <= self.start < self.stop <= steps:
             raise InputError(
                 f"time-step window {self.start}-{self.stop} is empty or not within 0..{steps}: "

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from cl_sr.strategies.base import Memory, option
+from cl_sr.strategies.base import Experts, option
+from cl_sr.strategies.memory import Memory
 from cl_sr.strategies.timestep_window import TimestepWindow
+from cl_sr.strategies.traits import Does, Traits
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cl_sr.strategies.base import Net
-    from cl_sr.training.template import SR3Template
+    from cl_sr.strategies.learner import Learner
+
+NEW, FIRST = 0, 1
 
 
 @dataclass(frozen=True)
@@ -29,33 +33,30 @@ class WindowExperts(TimestepWindow):
     Memory: the first domain's weights, also at inference. Time: as fine-tuning.
     """
 
-    plain_start: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(does=frozenset({Does.KEEPS_WEIGHTS}), plain_start=True)
 
     stop: int = option(1000, "high-noise end of the window, at most T (diffusion.steps)")
 
-    def end(self, template: SR3Template, memory: Memory) -> None:
-        if template.number == 0:
-            memory["first"] = template.inference_state
+    def end(self, learner: Learner, memory: Memory) -> None:
+        if learner.number == 0:
+            memory["first"] = learner.state()
 
-    def extra_parameters(self, memory: Memory) -> int:
-        return sum(weight.numel() for weight in memory.get("first", {}).values())
+    def experts(self, memory: Memory) -> Experts | None:
+        return ByTimestep(memory["first"], self.start, self.stop) if "first" in memory else None
 
-    def denoiser(self, template: SR3Template, memory: Memory, lr: Tensor) -> Net:
-        if template.number == 0 or "first" not in memory:
-            return template.inference_net
-        first = template.net_of(memory["first"])
-        adapted = template.inference_net
-        levels = template.model.schedule.gammas.sqrt()
-        # Borders between two time-steps, as levels are rounded; none above t = 1.
-        low = float(levels[self.stop : self.stop + 2].mean())
-        high = float(levels[self.start : self.start + 2].mean()) if self.start else 2.0
 
-        def net(noisy: Tensor, condition: Tensor | None, level: Tensor) -> Tensor:
-            inside = (level >= low) & (level < high)
-            answer = first(noisy, condition, level) if not inside.all() else noisy
-            if not inside.any():
-                return answer
-            new = adapted(noisy, condition, level)
-            return new.where(inside.view(-1, 1, 1, 1), answer.to(new.dtype))
+class ByTimestep(Experts):
+    """The net as it is now inside a window of time-steps, the first domain's outside of it."""
 
-        return net
+    def __init__(self, first: Mapping[str, Tensor], start: int, stop: int) -> None:
+        super().__init__(sum(weight.numel() for weight in first.values()))
+        self.first = first
+        self.start = start
+        self.stop = stop
+
+    def at(self, chosen: Tensor, t: Tensor) -> Tensor:
+        inside = (t > self.start) & (t <= self.stop)
+        return chosen.new_full(chosen.shape, FIRST).masked_fill(inside, NEW)
+
+    def weights(self, number: int) -> Mapping[str, Tensor] | None:
+        return None if number == NEW else self.first

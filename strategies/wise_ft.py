@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
 from cl_sr.errors import InputError
-from cl_sr.strategies.base import Memory, Strategy, option
+from cl_sr.strategies.base import Strategy, option
+from cl_sr.strategies.memory import Memory
+from cl_sr.strategies.traits import Does, Traits
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cl_sr.training.template import SR3Template
+    from cl_sr.data.samples import Samples
+    from cl_sr.strategies.learner import Learner
 
 FEWEST = 4  # images to choose on, where a tenth is fewer
 TRIED = [k / 5 for k in range(11)]  # alphas from 0 to 2
@@ -33,51 +37,52 @@ class WiseFt(Strategy):
     evaluations on the held-out images.
     """
 
-    plain_start: ClassVar[bool] = True
+    traits: ClassVar[Traits] = Traits(does=frozenset({Does.MOVES_WEIGHTS}), plain_start=True)
 
     alpha: float = option(0.0, "how far to go, 0 < alpha <= 2; 0: chosen on held-out images")
     keep: float = option(0.95, "share of the largest gain on the new domain that is kept")
     held_out: int = option(64, "images of the new domain to choose alpha on; at most a tenth, or 4")
 
-    def check(self, steps: int) -> None:
+    def check(self, steps: int, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
         if not 0 <= self.alpha <= TRIED[-1] or not 0 < self.keep <= 1 or self.held_out < 1:
             raise InputError(
                 "strategy wise-ft: alpha must be in [0, 2], keep in (0, 1], held_out positive"
             )
 
-    def hold_out(self, template: SR3Template, length: int) -> int:
-        if self.alpha or not template.number:
-            return 0
+    def adapt(self, learner: Learner, memory: Memory) -> None:
+        if self.alpha or not learner.number:
+            return
+        length = len(learner.images)
         if length < 2:
             raise InputError(
                 "strategy wise-ft: a domain of one training image has none to choose alpha on: "
                 "give it as wise-ft:alpha=0.5, or take more images"
             )
-        return min(self.held_out, max(FEWEST, length // 10), length // 2)
+        learner.images.hold_out(min(self.held_out, max(FEWEST, length // 10), length // 2))
 
-    def begin(self, template: SR3Template, memory: Memory) -> None:
-        if template.number:
-            memory["old"] = template.inference_state
+    def begin(self, learner: Learner, memory: Memory) -> None:
+        if learner.number:
+            memory["old"] = learner.state()
 
-    def settle(self, template: SR3Template, memory: Memory) -> None:
+    def settle(self, learner: Learner, memory: Memory) -> None:
         if "old" not in memory:
             return
-        old, new = memory.pop("old"), template.inference_state
-        alpha = self.alpha or self._choose(template, old, new)
-        memory[f"alpha-{template.number}"] = alpha
-        template.net.load_state_dict(interpolated(old, new, alpha))
+        old, new = memory.pop("old"), learner.state()
+        alpha = self.alpha or self._choose(learner, old, new)
+        memory[f"alpha-{learner.number}"] = alpha
+        learner.net.load_state_dict(interpolated(old, new, alpha))
 
-    def _choose(
-        self, template: SR3Template, old: dict[str, Tensor], new: dict[str, Tensor]
-    ) -> float:
-        images = template.held_out_images()
-        start = template.quality(images, old)
+    def _choose(self, learner: Learner, old: dict[str, Tensor], new: dict[str, Tensor]) -> float:
+        images = learner.images.held_out
+
+        def quality(weights: Mapping[str, Tensor]) -> float:
+            return mean_psnr(learner, images, weights)
+
+        start = quality(old)
 
         @cache
         def gain(k: int) -> float:
-            if k == 0:
-                return 0.0
-            return template.quality(images, interpolated(old, new, TRIED[k])) - start
+            return quality(interpolated(old, new, TRIED[k])) - start if k else 0.0
 
         # Gains rise and then fall along the way: the maximum next to the new weights is taken, and
         # what lies beyond it need not be looked at.
@@ -97,3 +102,14 @@ class WiseFt(Strategy):
 def interpolated(old: dict[str, Tensor], new: dict[str, Tensor], alpha: float) -> dict[str, Tensor]:
     """`(1 - alpha) old + alpha new`, weight by weight."""
     return {name: old[name].lerp(new[name], alpha) for name in new}
+
+
+def mean_psnr(learner: Learner, images: Samples, weights: Mapping[str, Tensor]) -> float:
+    """The mean PSNR in dB of restoring images with some weights, by the protocol rgb8."""
+    from cl_sr.degradations.pixels import to_floats
+    from cl_sr.evaluation.metrics import MAX_PSNR, psnr
+
+    restored = learner.restore(images.lr, range(len(images)), weights)
+    truth = to_floats(images.hr.to(restored.device))
+    values = psnr((restored + 1) / 2, (truth + 1) / 2)
+    return float(values.clamp(max=MAX_PSNR).mean())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,10 +38,22 @@ DIFFERENCES = pytest.StashKey[list[tuple[str, str, float, float]]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    import torch
-
-    torch.set_num_threads(1)  # for nets as small as these, threads only get in each other's way
     config.stash[DIFFERENCES] = []
+    if not getattr(config.option, "numprocesses", None):  # not where others run the tests
+        import torch
+
+        torch.set_num_threads(1)  # for nets as small as these, threads get in each other's way
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # of pytest-xdist
+        session.config.workeroutput["differences"] = session.config.stash[DIFFERENCES]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    rows = getattr(node, "workeroutput", {}).get("differences", [])
+    node.config.stash[DIFFERENCES] += map(tuple, rows)
 
 
 def pytest_terminal_summary(
@@ -52,6 +67,8 @@ def pytest_terminal_summary(
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if not any(map(item.get_closest_marker, ("run", "slow"))):
+            item.add_marker("unit")
         if item.get_closest_marker("shared") and not SHARED.is_dir():
             item.add_marker(pytest.mark.skip(reason=f"no folder {SHARED}"))
         if item.get_closest_marker("gpu"):
@@ -69,6 +86,28 @@ def record(request: pytest.FixtureRequest) -> Callable[[str, str, float, float],
         request.config.stash[DIFFERENCES].append((file, what, difference, tolerance))
 
     return add
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stand_ins_are_drawn_once() -> Iterator[None]:
+    """A quarter of a small run's time goes into drawing the same ones again."""
+    from cl_sr.data import standins
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(standins, "draw", cache(standins.draw))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_run_in_a_unit_test(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The unit tier stays what it is called: a run in this process is found out."""
+    module = sys.modules.get("cl_sr.runs.results")
+    if module is not None and request.node.get_closest_marker("unit"):
+
+        def refuse(*_: object) -> None:
+            raise AssertionError("this test executes a run: mark it with pytest.mark.run")
+
+        monkeypatch.setattr(module.Results, "begin", refuse)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Folders of runs with figures made up by hand."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import yaml
 from PIL import Image
 
 from cl_sr.evaluation import ForgettingMatrix
-from cl_sr.training.run_folder import RunFolder
+from cl_sr.evaluation.matrix import to_csv
+from cl_sr.runs.folder import RunFolder
 
 ROWS = {
     "bicubic": (20.5, 16.25),
@@ -40,20 +42,27 @@ def make_run(path: Path, state: str = "finished") -> RunFolder:
         },
     )
     folder.write_json("status.json", {"state": state, "iteration": 10, "of": 20})
-    matrices = [ForgettingMatrix("psnr"), ForgettingMatrix("ssim")]
+    matrices, records = [ForgettingMatrix("psnr"), ForgettingMatrix("ssim")], []
     for after, values in ROWS.items():
         for domain, value in zip(("celeba", "animef"), values, strict=True):
             matrices[0].record(after, domain, value)
             matrices[1].record(after, domain, value / 40)
             if after != "bicubic":
-                iteration = {"init": 0, "celeba": 10, "animef": 20}[after]
-                folder.append_metrics(
-                    f'{{"iteration": {iteration}, "experience_iteration": 10, '
-                    f'"trained_on": "{after}", "domain": "{domain}", '
-                    f'"psnr": {value}, "ssim": {value / 40}, "n": 64, '
-                    f'"sampler": "ddim", "steps": 5}}'
+                records.append(
+                    {
+                        "iteration": {"init": 0, "celeba": 10, "animef": 20}[after],
+                        "experience_iteration": 10,
+                        "trained_on": after,
+                        "domain": domain,
+                        "psnr": value,
+                        "ssim": value / 40,
+                        "n": 64,
+                        "sampler": "ddim",
+                        "steps": 5,
+                    }
                 )
-    folder.write_matrices(matrices)
+    folder.write("metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records))
+    folder.write("matrix.csv", to_csv(matrices))
     for domain in ("celeba", "animef"):
         (folder.path / "samples" / domain).mkdir(parents=True)
         for column in ("lr", "bicubic", "hr", "after-celeba", "after-animef"):

@@ -22,3 +22,5 @@ TOGETHER = [
     "timestep-window:stop=1500+replay:size=6,ratio=0.25"
     "+generative-distill:size=6,ratio=0.25+ewc:samples=3",
 ]
+# A schedule that changes Adam's betas as well.
+CYCLE = "avalanche:LRSchedulerPlugin:scheduler=OneCycleLR,max_lr=1e-3,total_steps=6"

@@ -1,3 +1,5 @@
+"""Configurations: presets, overrides, the check of every key, and what is told of mistakes."""
+
 import contextlib
 import re
 from pathlib import Path
@@ -8,8 +10,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cl_sr.config import arguments, keys, parse_yaml, presets, read_preset, read_yaml, resolve
+from cl_sr.config import keys, pick, presets, read_preset, resolve
 from cl_sr.errors import InputError
+from cl_sr.models.families.sr3 import SR3Keys
+from cl_sr.strategies import Choice, spell
+from cl_sr.yaml_text import arguments, parse_yaml, read_yaml
 
 
 @pytest.mark.parametrize("name", sorted(presets()))
@@ -44,12 +49,33 @@ def test_overrides_of_every_type() -> None:
     assert config.eval.steps is None
     assert config.eval.metrics == ("psnr", "ssim", "lpips")
     assert config.data.folders == {"celeba": "/x"}
+    assert isinstance(config.model, SR3Keys)
     assert config.model.channel_mults == (1, 2)
 
 
 def test_a_configuration_written_is_read_back() -> None:
     config = resolve(read_preset("small"), ["seed=5", "train.iterations=[1, 2]"])
     assert resolve(yaml.safe_load(config.to_yaml())) == config
+
+
+def is_read(text: str) -> bool:
+    """Whether a text of a strategy has its grammar: `a:b` has not."""
+    try:
+        resolve({"strategy": text})
+    except InputError:
+        return False
+    return True
+
+
+NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,9}", fullmatch=True)
+OPTIONS = st.dictionaries(
+    st.from_regex(r"[a-z_]{1,6}", fullmatch=True),
+    st.integers() | st.booleans() | st.none() | st.text(max_size=9).filter(str.isprintable),
+    max_size=3,
+)
+STRATEGIES = st.text(min_size=1, max_size=20).filter(str.isprintable).filter(is_read) | st.lists(
+    NAMES | st.dictionaries(NAMES, OPTIONS, min_size=1, max_size=1), min_size=1, max_size=3
+)
 
 
 @given(
@@ -61,7 +87,7 @@ def test_a_configuration_written_is_read_back() -> None:
                 {"lr": st.floats(1e-9, 1.0), "iterations": st.integers(1, 10**6)}
             ),
             "eval": st.fixed_dictionaries({"every": st.integers(0, 10**6)}),
-            "strategy": st.text(min_size=1, max_size=20).filter(str.isprintable),
+            "strategy": STRATEGIES,
         },
     )
 )
@@ -111,6 +137,152 @@ def test_what_is_wrong_is_named_in_one_line(override: str, message: str) -> None
 def test_files_are_checked_like_overrides(values: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         resolve(values)
+
+
+# Strategies
+
+
+REPLAY = (Choice("replay", {"size": 16, "mix": True}), Choice("wise-ft"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [{"replay": {"size": 16, "mix": True}}, "wise-ft"],
+        [{"replay": {"size": 16, "mix": True}}, {"wise-ft": None}],
+        [{"replay": {"size": 16, "mix": True}}, {"wise-ft": {}}],
+        REPLAY,
+    ],
+)
+def test_strategies_as_lists(given: Any) -> None:
+    config = resolve({"strategy": given})
+    assert config.strategy == REPLAY
+    assert spell(config.strategy) == "replay:size=16,mix=true+wise-ft"
+    written = parse_yaml(config.to_yaml())["strategy"]
+    assert written == [{"replay": {"size": 16, "mix": True}}, "wise-ft"]
+    assert resolve({"strategy": written}) == config
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "replay:size=16,mix=true+wise-ft",
+        "replay:size=16,mix=true + wise-ft",
+        ["replay:size=16,mix=true", "wise-ft"],
+        ["replay:size=16,mix=true+wise-ft"],
+    ],
+)
+def test_strategies_as_text_have_texts_for_options_until_they_are_made(given: Any) -> None:
+    config = resolve({"strategy": given})
+    assert config.strategy == (Choice("replay", {"size": "16", "mix": "true"}), Choice("wise-ft"))
+    assert spell(config.strategy) == "replay:size=16,mix=true+wise-ft"
+    assert resolve(parse_yaml(config.to_yaml())) == config
+
+
+def test_one_strategy_with_options_needs_no_list() -> None:
+    given = {"replay": {"size": 16}}
+    assert resolve({"strategy": given}).strategy == (Choice("replay", {"size": 16}),)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("strategy=replay:size=4+wise-ft", "replay:size=4+wise-ft"),
+        ("strategy=[replay, wise-ft]", "replay+wise-ft"),
+        ("strategy=[{replay: {size: 4}}, wise-ft]", "replay:size=4+wise-ft"),
+        ("strategy={replay: {size: 4}}", "replay:size=4"),
+        ("strategy=avalanche:ReplayPlugin:mem_size=100", "avalanche:ReplayPlugin:mem_size=100"),
+        ("strategy=lora:where=a|b,rank=4", "lora:where=a|b,rank=4"),
+    ],
+)
+def test_strategies_of_an_override(override: str, expected: str) -> None:
+    assert spell(resolve({}, [override]).strategy) == expected
+
+
+def test_a_strategy_of_a_file_is_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    expected = (Choice(f"{tmp_path}/mine.py:Mine", {"a": "1"}),)
+    for text in ("./mine.py:Mine:a=1", [{"./mine.py:Mine": {"a": "1"}}]):
+        assert resolve({"strategy": text}).strategy == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "there is none in the list"),
+        (None, "None is no strategy"),
+        (3, "3 is no strategy; write finetune, or a list such as"),
+        (["replay", 3], "3 is no strategy"),
+        ([{"replay": {}, "ewc": {}}], "is no strategy"),
+        ([{"replay": 4}], "strategy replay: options are keys and values"),
+        ([{"replay": {3: 4}}], "strategy replay: the names of options are text"),
+        ("replay:size", "strategy replay: 'size' is not option=value"),
+        ("replay:size=4,size=5", "strategy replay: size is given twice"),
+    ],
+)
+def test_what_is_no_list_of_strategies_is_told(given: Any, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)) as error:
+        resolve({"strategy": given})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("given", ["replay+ewc", ["replay", "ewc"], [{"replay": {}}, "ewc"]])
+def test_an_option_of_a_strategy_is_put_over_it(given: Any) -> None:
+    values = {"strategy": given}
+    config = resolve(values, ["strategy.replay.size=4", "strategy.ewc.weight=0.5"])
+    assert config.strategy == (Choice("replay", {"size": 4}), Choice("ewc", {"weight": 0.5}))
+    assert values == {"strategy": given}  # as it was
+
+
+def test_an_option_is_put_over_the_same_option() -> None:
+    config = resolve({}, ["strategy=replay:size=4,ratio=0.25", "strategy.replay.size=8"])
+    assert config.strategy == (Choice("replay", {"size": 8, "ratio": "0.25"}),)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "override"),
+    [
+        ("./mine.py", "strategy.mine.size=4"),
+        ("./mine.py:Mine", "strategy.mine.size=4"),
+        ("avalanche:ReplayPlugin", "strategy.avalanche.mem_size=4"),
+    ],
+)
+def test_options_of_strategies_that_only_their_check_knows(strategy: str, override: str) -> None:
+    (choice,) = resolve({"strategy": strategy}, [override]).strategy
+    assert choice.options[override.partition("=")[0].rpartition(".")[2]] == 4
+
+
+@pytest.mark.parametrize(
+    ("strategy", "override", "message"),
+    [
+        ("finetune", "strategy.replay.size=4",
+         "strategy.replay.size: replay is not among the strategies (finetune): add --strategy "
+         "replay"),
+        ("replay", "strategy.replay.siez=4",
+         "strategy replay has no option 'siez': did you mean 'size'?"),
+        ("finetune", "strategy.finetune.size=4", "strategy finetune has no options"),
+        ("replay", "strategy.replya.size=4", "did you mean 'replay'"),
+        ("replay", "strategy.size=4", "strategy.NAME.OPTION"),
+        ("replay", "strategy.replay.size.x=4", "unknown key 'strategy.replay.size.x'"),
+    ],
+)  # fmt: skip
+def test_an_option_that_cannot_be_put_is_told(strategy: str, override: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        resolve({"strategy": strategy}, [override])
+
+
+def test_an_option_is_picked_with_its_default() -> None:
+    values = {"strategy": ["replay:ratio=0.25", "./mine.py:Mine:a=3"]}
+    for key, expected in (
+        ("strategy.replay.ratio", "0.25"),
+        ("strategy.replay.size", 160),
+        ("strategy.mine.a", "3"),
+        ("strategy.mine.b", None),
+        ("strategy.ewc.weight", None),
+    ):
+        assert pick(values, key) == expected
 
 
 @given(st.sampled_from([name for name, _ in keys()]), st.text(max_size=12))

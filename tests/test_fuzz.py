@@ -24,20 +24,21 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from running import run_loaded
 from strategy_cases import TOGETHER
 
 from cl_sr.cli.main import main
 from cl_sr.config import keys, read_preset, resolve
 from cl_sr.data.domains import CELEBA
 from cl_sr.data.prepare import load_domain
-from cl_sr.diffusion import NoiseSchedule, Parametrization
+from cl_sr.diffusion import NoiseSchedule
 from cl_sr.errors import InputError
-from cl_sr.models import SR3UNet, load_prior, load_sr3, save_sr3
+from cl_sr.models import Model, SR3UNet, load_prior, load_sr3, save_model
 from cl_sr.models.ddpm import DDPMUNet
-from cl_sr.strategies import shipped_strategies
+from cl_sr.runs.loading import load
+from cl_sr.runs.plan import check
+from cl_sr.strategies import shipped_strategies, spell
 from cl_sr.sweeps import read_sweep
-from cl_sr.training.run import execute, plan_run
-from cl_sr.training.run_folder import RunFolder
 
 CASES = int(os.environ.get("CL_SR_FUZZ", 60))
 fuzz = settings(
@@ -236,7 +237,7 @@ def weights(here: Path) -> dict[str, bytes]:
     torch.manual_seed(0)
     small = {"inner_channel": 8, "norm_groups": 4, "channel_mults": [1], "res_blocks": 1}
     net = SR3UNet(**small, image_size=16)  # type: ignore[arg-type]
-    save_sr3(here / "own", net, Parametrization(), NoiseSchedule.linear(10), 4)
+    save_model(here / "own", Model(net, NoiseSchedule.linear(10), scale=4))
     torch.save(net.state_dict(), here / "w.pth")
     torch.save(DDPMUNet(32, 32, (1,), 1, ()).state_dict(), here / "w.ckpt")
     (here / "p.pth").write_bytes(pickle.dumps({"downs.0.weight": Executed()}))
@@ -263,6 +264,7 @@ json_values = st.one_of(
 )
 
 
+@pytest.mark.run
 @settings(fuzz, max_examples=max(20, CASES // 20))
 @given(st.data())
 def test_states_of_runs(here: Path, tiny: list[str], data: st.DataObject) -> None:
@@ -277,10 +279,9 @@ def test_states_of_runs(here: Path, tiny: list[str], data: st.DataObject) -> Non
             f"strategy={data.draw(st.sampled_from(['finetune', 'lora:rank=2', *TOGETHER]))}",
         ],
     )
-    whole = here / str(zlib.crc32(config.strategy.encode()))
+    whole = here / str(zlib.crc32(spell(config.strategy).encode()))
     if not whole.exists():
-        plan = plan_run(config)
-        execute(plan, RunFolder.create(whole, False, plan.first_files()))
+        run_loaded(whole, load(check(config)))
     name = data.draw(
         st.sampled_from(["training.json", "training.safetensors", "model.safetensors"])
     )
@@ -298,7 +299,7 @@ def test_states_of_runs(here: Path, tiny: list[str], data: st.DataObject) -> Non
     outside = listing(here) - listing(whole)
     try:
         with one_line():
-            execute(plan_run(config), RunFolder.open(whole), resume=True)
+            run_loaded(whole, load(check(config)), resume=True)
         assert listing(here) - listing(whole) == outside
     finally:
         for path in [p for p in whole.rglob("*") if p.is_file() and p not in before]:

@@ -16,12 +16,12 @@ from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
-from cl_sr.data.resize import downsample, upsample
+from cl_sr.degradations.resize import downsample, upsample
 from cl_sr.diffusion import q_sample, sample
+from cl_sr.diffusion.times import travel_times
 from cl_sr.evaluation import psnr, ssim
-from cl_sr.models import load_prior, load_sr3
+from cl_sr.models import load_prior, load_sr3, read_model
 from cl_sr.zero_shot import AveragePool, Bicubic, check_operator, ddnm
-from cl_sr.zero_shot.ddnm import travel_times
 
 pytestmark = pytest.mark.shared
 PREPARED = ["celebahq_16_128_00031", "celebahq_64_512_00030", "ffhq_64_512_00041"]
@@ -51,15 +51,16 @@ def recorded(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 def test_sr3(golden: Path, name: str, compare: Compare) -> None:
     about, io = recorded(golden / f"{name}_io.safetensors")
     config = json.loads(about["config"])
-    net = load_sr3(golden / f"{name}_gen.pth", 32, norm_groups=config["norm_groups"]).eval()
+    weights = golden / f"{name}_gen.pth"
+    net = load_sr3(weights, 32, norm_groups=config["norm_groups"]).eval()
+    schedule = read_model(weights, 32, norm_groups=config["norm_groups"]).schedule
     assert net.config | {"dropout": config["dropout"]} == config
-    assert net.schedule is not None
     condition = io["cond"] if about["conditional"] == "True" else None
     with torch.no_grad():
         answer = net(io["noisy"], condition, io["noise_level"])
         noisy = q_sample(io["hr"], io["train_level"], io["train_noise"])
         error = net(noisy, condition, io["train_level"]) - io["train_noise"]
-    images = sample(net, condition, net.schedule, start=io["loop_start"], noises=io["loop_noises"])
+    images = sample(net, condition, schedule, start=io["loop_start"], noises=io["loop_noises"])
     file = f"{name}_io"
     compare(file, "network output", answer, io["eps"], 2e-5)
     compare(file, "q_sample", noisy, io["q_sample"], 2e-5)
@@ -75,10 +76,9 @@ def test_the_schedule_of_an_sr3_file(golden: Path, name: str, compare: Compare) 
     betas = torch.linspace(
         options["linear_start"], options["linear_end"], options["n_timestep"], dtype=torch.float64
     )
-    net = load_sr3(golden / f"{name}_gen.pth", 32)
-    assert net.schedule is not None
+    found = read_model(golden / f"{name}_gen.pth", 32).schedule
     gammas = torch.cumprod(1 - betas, 0)
-    compare(f"{name}_gen.pth", "gammas from its betas", net.schedule.gammas[1:], gammas, 1e-6)
+    compare(f"{name}_gen.pth", "gammas from its betas", found.gammas[1:], gammas, 1e-6)
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,10 @@ def compare_and_show(
     from rich.console import Console
 
     from cl_sr.config import check_key
-    from cl_sr.reporting.comparison import compare
-    from cl_sr.reporting.finished import find_runs
+    from cl_sr.reporting.comparison import ComparisonReport
     from cl_sr.reporting.publish import publish_comparisons
+    from cl_sr.sweeps.comparison import compare
+    from cl_sr.sweeps.finished import find_runs
 
     for key in by:
         check_key(key)
@@ -66,19 +67,20 @@ def compare_and_show(
     found = find_runs(paths)
     for why in found.left_out:
         messages.print(f"left out: {why}")
-    comparisons = compare(found, by)
-    for comparison in comparisons:
+    reports = [ComparisonReport(comparison) for comparison in compare(found, by)]
+    for report in reports:
+        comparison = report.comparison
         if not comparison.has_baseline:
             messages.print("no run of finetune is among them: shares and differences are blank")
         for run in comparison.apart:
             messages.print(f"{run} began the second domain from other weights than the baseline")
-        comparison.show(Console(markup=False, highlight=False))
+        report.show(Console(markup=False, highlight=False))
     if out is None:
         return
     try:
         # A sweep's own report says what makes its runs; any other, what makes the comparison.
         typed = found.commands if list(paths) == [out] else ()
-        made = publish_comparisons(comparisons, found, typed or (command,), out)
+        made = publish_comparisons(reports, found, typed or (command,), out)
     except OSError as error:
         raise InputError(f"cannot write to {out}: {error}; choose another --out") from error
     messages.print(f"Everything is in {out}: {', '.join(made)}")

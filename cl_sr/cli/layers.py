@@ -10,9 +10,8 @@ import click
 from cl_sr.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cl_sr.evaluation.layers import State
+    from cl_sr.evaluation.layers import Swap
+    from cl_sr.runs.record import Record
 
 
 @click.command()
@@ -24,48 +23,65 @@ def command(run: Path, images: int) -> None:
     The weights are those of before and after the last domain. A layer forgot much if its old
     weights bring back much PSNR on the first domain; it learnt much if they cost much on the last.
     """
-    import warnings
-
-    warnings.filterwarnings("ignore", module=r"(?!cl_sr)")
-    import torch
     from rich.console import Console
 
-    from cl_sr import config as configuration
-    from cl_sr.data.pairs import pack
-    from cl_sr.evaluation.layers import swaps
-    from cl_sr.models import load_sr3
+    from cl_sr import api
     from cl_sr.reporting.tables import Table
-    from cl_sr.training.run import build_template, plan_run
-    from cl_sr.training.run_folder import RunFolder
+    from cl_sr.runs.record import Record
 
-    folder = RunFolder.open(run)
+    record = Record(run)
     if images < 1:
         raise InputError(f"--images {images} must be at least 1")
-    plan = plan_run(configuration.resolve(configuration.read_yaml(run / "config.yaml")))
-    names = plan.learnt
-    if not folder.finished or len(names) < 2 or names != list(plan.stream.domain_names):
+    learnt = record.matrices[0].learnt if record.matrices else []
+    if record.state != "finished" or len(learnt) < 2 or learnt != record.domains:
         raise InputError(f"{run} has not learnt one domain after another: take a finished run")
-    nets = [load_sr3(run / "checkpoints" / name).to(plan.device) for name in names[-2:]]
-    old, new = (net.state_dict() for net in nets)
-    template = build_template(plan, (), (), (), ())
-    data, evaluation = plan.config.data, plan.config.eval
-
-    def quality(name: str) -> Callable[[State], float]:
-        packed = pack(plan.data[name].test[:images], data.scale, data.kernel)
-        return lambda weights: template.quality(
-            packed, weights, evaluation.seed, evaluation.protocol
-        )
-
-    with torch.no_grad():
-        found = swaps(old, new, quality(names[0]), quality(names[-1]))
+    with api.quiet():
+        found, shown = _swaps(record, learnt, images)
     rows = [
         [swap.layers, f"{swap.weights:,}", f"{swap.source:+.3f}", f"{swap.target:+.3f}"]
         for swap in found
     ]
-    shown = min(images, *(len(plan.data[name].test) for name in (names[0], names[-1])))
     title = (
-        f"PSNR (dB) with the old weights of some layers, {shown} {evaluation.split} images of "
-        "each domain"
+        f"PSNR (dB) with the old weights of some layers, {shown} "
+        f"{record.settings['eval']['split']} images of each domain"
     )
-    table = Table(title, ["layers", "weights", names[0], names[-1]], rows)
+    table = Table(title, ["layers", "weights", learnt[0], learnt[-1]], rows)
     table.show(Console(markup=False, highlight=False))
+
+
+def _swaps(record: Record, learnt: list[str], images: int) -> tuple[list[Swap], int]:
+    """What each group of layers does, and on how many images."""
+    import torch
+
+    from cl_sr.degradations.pixels import to_floats
+    from cl_sr.evaluation.layers import State, swaps
+    from cl_sr.evaluation.metrics import MAX_PSNR, psnr
+    from cl_sr.inference import Restorer
+    from cl_sr.inference.nets import Nets
+    from cl_sr.runs.images import test_samples
+    from cl_sr.runs.restoring import restorer_of
+
+    batch = record.settings["eval"]["batch_size"]
+    before, after = (
+        restorer_of(record, name, device=record.settings["device"], batch=batch)
+        for name in learnt[-2:]
+    )
+    old, new = (restorer.model.net.state_dict() for restorer in (before, after))
+    nets = Nets(after.model.net, torch.channels_last)
+    degradation, protocol = after.degradation, record.settings["eval"]["protocol"]
+    source, target = (
+        test_samples(record, name, images, degradation) for name in (learnt[0], learnt[-1])
+    )
+
+    def quality(weights: State, name: str) -> float:
+        samples = source if name == learnt[0] else target
+        model = after.model.with_net(nets.of(weights))
+        restorer = Restorer(model, degradation, after.sampling, batch=batch)
+        first = after.sampling.seed
+        restored = restorer.restore(samples.lr, range(first, first + len(samples)))
+        truth = to_floats(samples.hr.to(restored.device))
+        values = psnr((restored + 1) / 2, (truth + 1) / 2, protocol)
+        return float(values.clamp(max=MAX_PSNR).mean())
+
+    found = swaps(old, new, lambda w: quality(w, learnt[0]), lambda w: quality(w, learnt[-1]))
+    return found, min(len(source), len(target))

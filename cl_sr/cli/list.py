@@ -101,6 +101,15 @@ def _kind(annotation: object) -> str:
     return " or ".join(choices) or text
 
 
+def _default(value: object) -> object:
+    """Strategies are shown as on the command line."""
+    from cl_sr.strategies import Choice
+
+    if isinstance(value, tuple) and value and all(isinstance(part, Choice) for part in value):
+        return "+".join(str(part) for part in value)
+    return value
+
+
 def _presets() -> None:
     from cl_sr.config import presets
 
@@ -116,5 +125,5 @@ def _sweeps() -> None:
 def _keys() -> None:
     from cl_sr.config import keys
 
-    rows = [(f"{key}={field.default}", field.description) for key, field in keys()]
+    rows = [(f"{key}={_default(field.default)}", field.description) for key, field in keys()]
     _section("Keys (KEY=VALUE)", rows)

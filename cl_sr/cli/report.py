@@ -12,8 +12,6 @@ from cl_sr.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cl_sr.training.run_folder import RunFolder
-
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
@@ -23,7 +21,6 @@ def command(run: Path) -> None:
 
     from cl_sr.cli.compare import compare_and_show
     from cl_sr.sweeps.folder import is_sweep
-    from cl_sr.training.run_folder import RunFolder
 
     if is_sweep(run):
         compare_and_show([run], (), run, Console(stderr=True, markup=False, soft_wrap=True))
@@ -31,20 +28,21 @@ def command(run: Path) -> None:
     if run.is_dir() and not (run / "status.json").is_file() and any(run.glob("*/status.json")):
         raise InputError(f"{run} is a folder of runs: cl-sr compare {run} --out DIR")
 
-    present(RunFolder.open(run), Console(markup=False, highlight=False))
+    present(run, Console(markup=False, highlight=False))
 
 
-def present(folder: RunFolder, console: Console) -> list[str]:
+def present(path: Path, console: Console) -> list[str]:
     """Show a run's report, then write it: a full disk does not hide the figures.
 
     Returns:
         the names of the files.
     """
     from cl_sr.reporting import build_report, publish_run
+    from cl_sr.runs.record import Record
 
-    report = build_report(folder)
+    report = build_report(Record(path))
     report.show(console)
     try:
-        return publish_run(folder, report)
+        return publish_run(report)
     except OSError as error:
         raise InputError(f"the report is shown but not written: {error}") from error

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import errno
-import re
 import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cl_sr.cli.report import present
-from cl_sr.errors import InputError, out_of_memory
+from cl_sr.errors import InputError
 
-UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cl_sr.config import RunConfig
+    from cl_sr.runs.folder import RunFolder
+    from cl_sr.runs.loading import Loaded
 
 
 @click.command()
@@ -54,19 +56,16 @@ UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS
 @click.option("--dry-run", is_flag=True, help="Check everything, show the configuration, stop.")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 def command(
-    stream: str | None,
     preset: str | None,
     config_file: Path | None,
     data: tuple[str, ...],
     strategy: tuple[str, ...],
-    init: str | None,
-    seed: int | None,
-    device: str | None,
     out: Path | None,
     overwrite: bool,
     resume: str | None,
     dry_run: bool,
     overrides: tuple[str, ...],
+    **keys: Any,
 ) -> None:
     """Train SR3 over a stream of image domains and report what it forgot.
 
@@ -79,14 +78,12 @@ def command(
     cl-sr run --stream celeba-df2k --preset small --data ~/images train.lr=2e-4
     cl-sr run --resume runs/NAME
     """
-    from cl_sr import config as configuration
+    from cl_sr import api
 
+    keys["strategy"] = "+".join(strategy) or None
     if resume and resume != "auto":
-        given = [
-            stream, preset, config_file, data, strategy, init, seed is not None, device, out,
-            overwrite, overrides,
-        ]  # fmt: skip
-        if any(given):
+        set_keys = [value is not None for value in keys.values()]
+        if any([preset, config_file, data, out, overwrite, overrides, *set_keys]):
             raise InputError(
                 f"--resume {resume} goes on with that run's own config.yaml: leave out the rest"
             )
@@ -94,42 +91,21 @@ def command(
         return
     if resume and overwrite:
         raise InputError("--resume auto and --overwrite contradict each other: use one")
-    if preset and config_file:
-        raise InputError("--preset and --config both give a whole configuration: use one")
-    if config_file:
-        values = configuration.read_yaml(config_file)
-        if "grid" in values:
-            raise InputError(f"{config_file} is a sweep of many runs: cl-sr sweep {config_file}")
-    else:
-        values = configuration.read_preset(preset or configuration.DEFAULT_PRESET)
-    flags = {
-        "stream": stream,
-        "strategy": "+".join(strategy) or None,
-        "init": init,
-        "seed": seed,
-        "device": device,
-    }
-    values |= {key: value for key, value in flags.items() if value is not None}
-    configuration.put_data(values, data, own=config_file is not None)
-    config = configuration.resolve(values, overrides)
+    given = {key: value for key, value in keys.items() if value is not None}
+    config, name = api.configuration(preset, config_file, data, given, overrides)
     if resume and (found := _unfinished(config, out)):
         _resume(found, dry_run)
         return
-    if out is not None:
-        from cl_sr.training.run_folder import RunFolder
-
-        RunFolder.check_free(out, overwrite)
-    name = config_file.name if config_file else f"preset {preset or configuration.DEFAULT_PRESET}"
     _run(config, name, out, overwrite, dry_run)
 
 
-def _unfinished(config: Any, out: Path | None) -> Path | None:
+def _unfinished(config: RunConfig, out: Path | None) -> Path | None:
     """The run that `--resume auto` means: in `out`, or the newest alike below `runs/`.
 
     Raises:
         InputError: `out` holds a run of another configuration.
     """
-    from cl_sr.training.run_folder import RunFolder
+    from cl_sr.runs.folder import RunFolder
 
     if out is not None:
         if not (out / "config.yaml").is_file():
@@ -145,7 +121,8 @@ def _unfinished(config: Any, out: Path | None) -> Path | None:
 
 def _resume(path: Path, dry_run: bool) -> None:
     from cl_sr import config as configuration
-    from cl_sr.training.run_folder import RunFolder
+    from cl_sr.runs.folder import RunFolder
+    from cl_sr.yaml_text import read_yaml
 
     folder = RunFolder.open(path)
     if folder.finished:
@@ -153,67 +130,56 @@ def _resume(path: Path, dry_run: bool) -> None:
         return
     if folder.locked:
         raise InputError(f"another process is at work in {path}")
-    config = configuration.resolve(configuration.read_yaml(path / "config.yaml"))
+    config = configuration.resolve(read_yaml(path / "config.yaml"))
     _run(config, f"{path}/config.yaml", path, False, dry_run, resume=True)
 
 
 def _run(
-    config: Any, name: str, out: Path | None, overwrite: bool, dry_run: bool, resume: bool = False
+    config: RunConfig,
+    name: str,
+    out: Path | None,
+    overwrite: bool,
+    dry_run: bool,
+    resume: bool = False,
 ) -> None:
     from rich.console import Console
 
+    from cl_sr import api
+    from cl_sr.runs.plan import check
+    from cl_sr.stopping import Stopped, StopRequest
+
     # Paths and names may hold square brackets, which are not meant as markup.
     messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    results = Console(markup=False, highlight=False)
-    with messages.status("starting (torch and Avalanche take some seconds)"):
-        import warnings
-
-        warnings.filterwarnings("ignore", module=r"(?!cl_sr)")
-        from cl_sr.plugins import blame
-        from cl_sr.training.progress import ProgressLogger, tracker
-        from cl_sr.training.run import execute, plan_run
-        from cl_sr.training.run_folder import RunFolder
-        from cl_sr.training.stopping import Stopped, StopRequest
-
-    signum: int | None = None
-    folder: RunFolder | None = None
+    plan = check(config)
+    api.check_place(plan, out, overwrite, resume)
+    signum, folder = None, None
     try:
-        plan = plan_run(config, tracker(messages))
-        _describe(plan, name, messages)
-        if dry_run:
-            click.echo(plan.config.to_yaml(), nl=False)
-            return
-        if resume and out is not None:
-            folder = RunFolder.open(out)
-        else:
-            out = out or _default_folder(config)
-            folder = RunFolder.create(out, overwrite, plan.first_files())
-        progress = ProgressLogger(messages, sum(plan.iterations), len(plan.iterations))
-        with progress, StopRequest().listening() as stop:
-            execute(plan, folder, loggers=[progress], stop=stop, resume=resume)
+        with api.quiet():
+            loaded = api.prepare(plan, messages)
+            _describe(loaded, name, messages)
+            if dry_run:
+                click.echo(loaded.plan.config.to_yaml(), nl=False)
+                return
+            folder = api.begin(loaded.plan, out, overwrite, resume)
+            with StopRequest().listening() as stop:
+                api.train(loaded, folder, messages, stop=stop, resume=resume)
     except Stopped as error:
         signum = error.signum
     except KeyboardInterrupt:
         signum = signal.SIGINT
-    except InputError:
-        raise
-    except (Exception, SystemExit) as error:
-        if out_of_memory(error):
-            raise InputError(
-                "too little memory for this run: lower train.batch_size or eval.batch_size, or "
-                "take a smaller preset"
-            ) from error
-        if isinstance(error, OSError) and error.errno in UNWRITABLE:
-            raise InputError(
-                f"cannot write to {out}: {error.strerror}; make room or restore the permission, "
-                "then go on with --resume"
-            ) from error
-        if line := blame(error):
-            raise InputError(line) from error
-        raise
     if folder is None:  # stopped before there was anything
         raise SystemExit(128 + (signum or 0))
-    made = present(folder, results)
+    _present(folder, signum, messages)
+
+
+def _present(folder: RunFolder, signum: int | None, messages: Console) -> None:
+    """Show and write the report, also of a run that was stopped."""
+    from rich.console import Console
+
+    from cl_sr.cli.report import present
+
+    results = Console(markup=False, highlight=False)
+    made = present(folder.path, results)
     if signum is not None:
         messages.print(f"Stopped. Go on with it: cl-sr run --resume {folder.path}")
         raise SystemExit(128 + signum)
@@ -221,11 +187,11 @@ def _run(
     results.print(f"Everything is in {folder.path}: {names}", soft_wrap=True)
 
 
-def _describe(plan: Any, name: str, messages: Any) -> None:
+def _describe(loaded: Loaded, name: str, messages: Console) -> None:
     """What is about to be run, and what was odd about the data."""
     from cl_sr.data.prepare import skipped
 
-    for data in plan.data.values():
+    for data in loaded.data.values():
         copies = f", {data.duplicates} exact copies kept on one side" if data.duplicates else ""
         if data.leaked:
             copies = f", {data.leaked} of them copies of training images (data.split=random)"
@@ -241,20 +207,8 @@ def _describe(plan: Any, name: str, messages: Any) -> None:
             )
         if data.unreadable:
             messages.print(f"{data.label}: skipped {skipped(data.unreadable)}", style="yellow")
-    parameters = sum(p.numel() for p in plan.model.net.parameters())
+    parameters = sum(p.numel() for p in loaded.model.net.parameters())
     messages.print(
-        f"{name}, strategy {plan.config.strategy}, {plan.model.title} with "
-        f"{parameters / 1e6:.1f} M parameters on {plan.device}{' in bf16' if plan.bf16 else ''}"
+        f"{name}, strategy {loaded.plan.title}, {loaded.model.title} with "
+        f"{parameters / 1e6:.1f} M parameters on {loaded.device}{' in bf16' if loaded.bf16 else ''}"
     )
-
-
-def _default_folder(config: Any) -> Path:
-    """`runs/STREAM-STRATEGY-seedN`, with a number where that is taken."""
-    stream = Path(config.stream).stem if config.stream.endswith(".py") else config.stream
-    strategy = re.sub(r"[^\w.-]+", "-", config.strategy)[:100]
-    base = Path("runs") / f"{stream}-{strategy}-seed{config.seed}"
-    path, number = base, 1
-    while path.exists():
-        number += 1
-        path = base.with_name(f"{base.name}-{number}")
-    return path

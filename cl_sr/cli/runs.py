@@ -35,31 +35,25 @@ def command(folder: Path) -> None:
 
 
 def _row(path: Path, base: Path) -> list[str]:
-    from cl_sr.config import read_yaml
-    from cl_sr.training.run_folder import RunFolder
+    from cl_sr.runs.record import Record
 
     name = str(path.relative_to(base)) if path != base else path.name
-    folder = RunFolder(path)
     try:
-        config = read_yaml(path / "config.yaml")
-        status: dict[str, Any] = folder.read_json("status.json")
-        what = f"{config['stream']}, {config['strategy']}, seed {config['seed']}"
-        latest = {record["domain"]: record["psnr"] for record in folder.metrics()}
+        record = Record(path)
+        what = f"{record.config['stream']}, {record.strategy}, seed {record.config['seed']}"
+        latest = {line["domain"]: line["psnr"] for line in record.metrics}
         numbers = ", ".join(f"{domain} {value:.2f}" for domain, value in latest.items())
-        if status["state"] == "failed":
+        if record.state == "failed":
             numbers = ""  # no result
-        return [name, what, _state(folder, status), numbers or "-"]
+        return [name, what, _state(record.state, record.status), numbers or "-"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return [name, "-", f"damaged: {type(error).__name__}: {error}", "-"]
 
 
-def _state(folder: Any, status: dict[str, Any]) -> str:
-    """A run that says it is running, but that no process holds, was killed."""
-    state, place = status["state"], f"{status['iteration']} of {status['of']}"
+def _state(state: str, status: dict[str, Any]) -> str:
+    place = f"{status['iteration']} of {status['of']}"
     if state == "finished":
         return f"finished, {status['of']} iterations"
     if state == "failed":
         return f"failed at {place}: {status.get('reason', 'no reason given')}"
-    if folder.locked:
-        return f"running, {place}"
-    return f"interrupted at {place}"
+    return f"running, {place}" if state == "running" else f"interrupted at {place}"

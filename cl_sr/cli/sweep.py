@@ -65,26 +65,21 @@ def command(
     cl-sr sweep small/time-steps seed=0 --jobs 2
     cl-sr sweep ./mine.yaml train.iterations=[5000,1000] --out runs/longer
     """
+    from rich.console import Console
+
+    from cl_sr.runs.plan import check_all
     from cl_sr.sweeps import read_sweep
+    from cl_sr.sweeps.folder import check_folder, taken
+    from cl_sr.sweeps.runner import State, gpu_count, jobs_of
 
     sweep = read_sweep(name, data=data, device=device, overrides=overrides)
     out = out or Path("runs") / re.sub(r"[^\w-]+", "-", re.sub(r"\.ya?ml$", "", name)).strip("-")
-    from rich.console import Console
-
     messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    with messages.status("starting (torch and Avalanche take some seconds)"):
-        import warnings
-
-        warnings.filterwarnings("ignore", module=r"(?!cl_sr)")
-        from cl_sr.sweeps.folder import check_folder, taken
-        from cl_sr.sweeps.runner import State, gpu_count, jobs_of
-        from cl_sr.training.run import check_early
-
-        check_folder(sweep, out)
-        if sources:
-            check_writable(sources)
-        for member in sweep.members:
-            check_early(member.config)
+    check_folder(sweep, out)
+    if sources:
+        check_writable(sources)
+    check_all([member.config for member in sweep.members])
+    with messages.status("looking at the images"):
         todo = jobs_of(sweep.members, out, sources)
     finished = sum(job.state is State.FINISHED for job in todo)
     messages.print(
@@ -124,9 +119,9 @@ def _typed() -> str:
 
 def _run(todo: Sequence[Job], out: Path, at_once: int, messages: Any) -> int | None:
     """Run all; the signal that stopped it."""
+    from cl_sr.stopping import StopRequest
     from cl_sr.sweeps.progress import SweepProgress
     from cl_sr.sweeps.runner import run_jobs
-    from cl_sr.training.stopping import StopRequest
 
     with SweepProgress(todo, messages) as progress, StopRequest().listening() as stop:
         run_jobs(todo, out, at_once, progress.changed, progress.look, stop)

@@ -130,12 +130,13 @@ def _restore(
         import torch
         from PIL import Image
 
-        from cl_sr.config import arguments
         from cl_sr.data.folder import read_rgb
+        from cl_sr.degradations import AveragePool, Bicubic
+        from cl_sr.diffusion.times import travel_times
+        from cl_sr.inference.device import choose_device
         from cl_sr.models import load_prior
-        from cl_sr.training.device import choose_device
-        from cl_sr.zero_shot import AveragePool, Bicubic, Operator
-        from cl_sr.zero_shot.ddnm import travel_times
+        from cl_sr.yaml_text import arguments
+        from cl_sr.zero_shot import Operator
         from cl_sr.zero_shot.restore import restore
 
         device = choose_device(device_name)

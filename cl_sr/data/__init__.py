@@ -1,1 +1,1 @@
-"""Image domains: folders of real images, procedural stand-ins, resizing, training pairs."""
+"""Image domains: folders of real images, procedural stand-ins, splits, samples."""

@@ -50,6 +50,11 @@ def find_images(folder: Path) -> list[Path]:
     return sorted(_walk(folder, set()))
 
 
+def any_image(folder: Path) -> bool:
+    """Whether there is an image file below `folder`, by suffix."""
+    return next(_walk(folder, set()), None) is not None
+
+
 def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
     real = os.path.realpath(folder)
     if real in seen:  # a loop of symbolic links

@@ -35,7 +35,7 @@ from cl_sr.errors import InputError
 TRAIN_SHARE = 0.7
 FEWEST_IMAGES = 4  # distinct ones: fewer cannot give both sides a meaning
 
-Source = Literal["stand-in", "folder"]
+Origin = Literal["stand-in", "folder"]
 Side = Literal["test", "validation"]
 Split = Literal["content", "random"]
 
@@ -46,7 +46,7 @@ class DomainData:
 
     Attributes:
         domain: what they show.
-        source: `folder` (real images) or `stand-in` (drawn by code).
+        origin: `folder` (real images) or `stand-in` (drawn by code).
         size: H = W of the high-resolution images.
         train: images to train on. Their pixels are `(size, size, 3)` in a domain with `center`
             crops, and whole images with `random` crops; None where memory would not hold them.
@@ -59,7 +59,7 @@ class DomainData:
     """
 
     domain: Domain
-    source: Source
+    origin: Origin
     size: int
     train: list[ImageFile]
     test: Tensor
@@ -77,7 +77,7 @@ class DomainData:
     @property
     def label(self) -> str:
         """The domain's name, with the word stand-in where it is one."""
-        suffix = " (stand-in)" if self.source == "stand-in" else ""
+        suffix = " (stand-in)" if self.origin == "stand-in" else ""
         return self.domain.name + suffix
 
 
@@ -135,7 +135,7 @@ def load_domain(
     test = np.stack([_fixed_crop(file, domain, size) for file in test_files])
     return DomainData(
         domain=domain,
-        source="stand-in" if folder is None else "folder",
+        origin="stand-in" if folder is None else "folder",
         size=size,
         train=train,
         test=torch.from_numpy(test).permute(0, 3, 1, 2).contiguous(),
@@ -218,6 +218,39 @@ def prepared_pixels(file: ImageFile, domain: Domain, size: int) -> np.ndarray:
 
 def _fixed_crop(file: ImageFile, domain: Domain, size: int) -> np.ndarray:
     return center_crop(prepared_pixels(file, domain, size), size)
+
+
+def read_again(
+    domain: Domain, folder: Path | None, files: Sequence[tuple[str, str]], size: int
+) -> Tensor:
+    """Some images that were prepared before, as they are tested: uint8 `(N, 3, size, size)`.
+
+    Args:
+        domain: of the images.
+        folder: where they are; None: they are stand-ins.
+        files: of each its path below the folder (or a stand-in's name) and its content hash.
+        size: H = W.
+
+    Raises:
+        InputError: one is gone, or is another now.
+    """
+    crops = []
+    for path, sha256 in files:
+        try:
+            if folder is None:
+                side = size if domain.crop == "center" else 2 * size
+                assert domain.standin is not None
+                pixels = domain.standin(side, int(path.rpartition("-")[2]))
+            else:
+                pixels = read_rgb(folder / path)
+            same = digest(pixels) == sha256
+        # Damaged files make Pillow raise OSError, SyntaxError, struct.error and more.
+        except Exception as error:
+            raise InputError(f"{domain.name}: {path} cannot be read any more: {error}") from error
+        if not same:
+            raise InputError(f"{domain.name}: {path} is no longer the image that it was")
+        crops.append(center_crop(_prepare(pixels, domain, size), size))
+    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
 
 
 def split(files: Sequence[ImageFile], seed: int) -> tuple[list[ImageFile], list[ImageFile]]:

@@ -5,17 +5,7 @@ cumulative product of the alphas with `gamma_0 = 1`; the `level` that the net se
 `sqrt(gamma)`.
 """
 
-from cl_sr.diffusion.parametrization import Denoiser, Parametrization
-from cl_sr.diffusion.process import draw_levels, q_sample
-from cl_sr.diffusion.samplers import SAMPLERS, sample
-from cl_sr.diffusion.schedule import NoiseSchedule
+import lazy_loader
 
-__all__ = [
-    "SAMPLERS",
-    "Denoiser",
-    "NoiseSchedule",
-    "Parametrization",
-    "draw_levels",
-    "q_sample",
-    "sample",
-]
+# `times` and `sampling` are read without torch; the names are in __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

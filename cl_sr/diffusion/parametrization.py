@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
@@ -30,6 +31,12 @@ class Parametrization:
     prediction: Prediction = "epsilon"
     target: Target = "image"
     residual_scale: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.prediction not in get_args(Prediction) or self.target not in get_args(Target):
+            raise ValueError(f"no parametrization: {self.prediction!r}, {self.target!r}")
+        if not 0 < self.residual_scale < math.inf:
+            raise ValueError(f"residual_scale={self.residual_scale!r} must be positive")
 
     def encode(self, image: Tensor, condition: Tensor | None) -> Tensor:
         """What is diffused, from an image in [-1, 1] and its condition."""

@@ -192,14 +192,14 @@ def sample(
         steps: respaced steps, at most T; None: all T.
         variance: of `ancestral`: `posterior` or `beta`.
         clip: clamp each estimate of the clean image to [-1, 1].
-        start: the noise to start from, `(B, 3, H, W)`.
+        start: the noise to start from, `(B, C, H, W)`.
         noises: `(steps, B, 3, H, W)`: replay a recorded trajectory; `noises[k]` is used at the
             k-th step taken.
         seeds: one int an image, so that its result does not depend on its batch. Noise from
             seeds is drawn on the CPU: every device gets the same.
         callback: called after each estimate with `step`, `t`, `x0` (the image) and `noisy`.
         eta: of `ddim`: 0 deterministic, 1 as noisy as `ancestral`.
-        shape: of the images, where neither `condition` nor `start` tells it.
+        shape: of what is diffused, where it is not that of `condition`.
 
     Returns:
         Images `(B, 3, H, W)`, in [-1, 1] where `clip` is set.
@@ -210,7 +210,8 @@ def sample(
     if sampler not in SAMPLERS:
         raise ValueError(f"unknown sampler {sampler!r}: choose from {', '.join(SAMPLERS)}")
     like = start if start is not None else condition
-    size = tuple(like.shape) if like is not None else tuple(shape or ())
+    told = shape if shape is not None and start is None else getattr(like, "shape", ())
+    size = tuple(told)
     if len(size) != 4:
         raise ValueError("sample needs a condition, a start, or a shape (B, C, H, W)")
     device = like.device if like is not None else torch.device("cpu")
@@ -230,6 +231,8 @@ def sample(
         level = torch.full((size[0],), math.sqrt(gamma), device=device)
         epsilon = denoiser(y, condition, level)
         x0 = (y - math.sqrt(1 - gamma) * epsilon) / math.sqrt(gamma)
+        if not clip and callback is None:  # to decode may be costly
+            return x0, epsilon
         image = decode(x0, condition)
         if clip:
             image = image.clamp(-1, 1)

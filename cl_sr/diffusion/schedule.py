@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cl_sr.diffusion.times import respaced
+
 
 @dataclass(frozen=True, eq=False)
 class NoiseSchedule:
@@ -53,6 +55,14 @@ class NoiseSchedule:
         """T, the number of trained time-steps."""
         return len(self.gammas) - 1
 
+    def nearest(self, level: Tensor) -> Tensor:
+        """The time-steps t, from 1 to T, whose `sqrt(gamma_t)` levels `(B,)` are nearest to."""
+        levels = self.gammas.sqrt()
+        # Borders between two time-steps, falling; there is none above t = 1.
+        borders = (levels[1:-1] + levels[2:]) / 2
+        ascending = -borders.to(level.device)
+        return 1 + torch.searchsorted(ascending, -level.double(), right=False)
+
     def respace(self, steps: int | None) -> list[int]:
         """`steps + 1` trained time-steps from T down to 0, evenly spaced; None: all of them.
 
@@ -63,7 +73,4 @@ class NoiseSchedule:
         Raises:
             ValueError: `steps` is not in 1..T.
         """
-        steps = self.steps if steps is None else steps
-        if not 1 <= steps <= self.steps:
-            raise ValueError(f"sampling steps must be in 1..{self.steps}, not {steps}")
-        return [round(self.steps * (steps - k) / steps) for k in range(steps + 1)]
+        return respaced(self.steps, steps)

@@ -1,22 +1,6 @@
-"""Image metrics by protocol, and the forgetting matrix.
+"""Image metrics by protocol, the forgetting matrix, intervals: each notion is defined once."""
 
-The Avalanche half (`avalanche_metrics`, `loggers`) is imported by its own name, as Avalanche takes
-seconds to import.
-"""
+import lazy_loader
 
-from typing import TYPE_CHECKING, Any
-
-from cl_sr.evaluation.matrix import ForgettingMatrix
-
-if TYPE_CHECKING:
-    from cl_sr.evaluation.metrics import psnr, ssim
-
-__all__ = ["ForgettingMatrix", "psnr", "ssim"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from cl_sr.evaluation import metrics  # torch, which tables of results do without
-
-    return getattr(metrics, name)
+# What reads tables of results does without torch; the names are in __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

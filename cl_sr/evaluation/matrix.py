@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 BICUBIC, INIT = "bicubic", "init"
+# The figures of a domain, by what tables call them: see `ForgettingMatrix.ends`.
+GAIN, FORGETTING, FROM_BEST, OVER_BICUBIC = "gain", "forgetting", "from best", "vs bicubic"
 
 
 @dataclass
@@ -29,8 +31,8 @@ class ForgettingMatrix:
         >>> matrix = ForgettingMatrix("psnr")
         >>> matrix.record("celeba", "celeba", 23.0)
         >>> matrix.record("animef", "celeba", 21.5)
-        >>> matrix.backward_transfer("celeba")
-        -1.5
+        >>> matrix.forgetting("celeba")
+        1.5
     """
 
     metric: str
@@ -66,55 +68,66 @@ class ForgettingMatrix:
             return math.nan
         return change if self.higher_is_better else -change
 
-    def backward_transfer(self, domain: str) -> float:
-        """BWT (Lopez-Paz and Ranzato, arXiv 1706.08840): final - just after it was learnt."""
-        return self.gain(domain, self.when(domain), self.last)
+    def ends(self, figure: str, domain: str) -> tuple[str, str]:
+        """The two rows that a figure of a domain is the improvement between.
+
+        Every figure is defined here and nowhere else; empty names stand for rows that there are
+        not.
+
+        Args:
+            figure: `GAIN`: from just after the first experience to just after learning it; of what
+                is learnt first, from before training. (Not from just before learning it: what
+                spoils a domain that is still to come would gain the more by learning it.)
+                `FORGETTING`, the headline: from the final row to just after learning it: minus
+                the backward transfer, BWT (Lopez-Paz and Ranzato, arXiv 1706.08840). `FROM_BEST`:
+                from the final row to the best of all (Chaudhry et al., arXiv 1801.10112, who leave
+                out the final one): never below 0. `OVER_BICUBIC`: from bicubic upsampling to the
+                final row.
+            domain: of the matrix.
+        """
+        learnt = learnt_in(self.learnt, domain)
+        if figure == FORGETTING:
+            return self.last, learnt
+        if figure == FROM_BEST:
+            known = [after for after in self.learnt if domain in self.rows[after]]
+            best = max(known, key=lambda after: self.gain(domain, self.last, after), default="")
+            return self.last, best
+        if figure == OVER_BICUBIC:
+            return BICUBIC, self.last
+        if not learnt:
+            return "", ""
+        return (INIT if learnt == self.learnt[0] else self.learnt[0]), learnt
 
     def forgetting(self, domain: str) -> float:
-        """Chaudhry et al. (arXiv 1801.10112): the best of all earlier rows - final."""
-        return self.gain(domain, self.last, self.best(domain))
+        """Just after learning `domain` - final: minus its backward transfer."""
+        return self.gain(domain, *self.ends(FORGETTING, domain))
+
+    def forgetting_from_best(self, domain: str) -> float:
+        """The best of all rows - final: more than `forgetting` where another time was the best."""
+        return self.gain(domain, *self.ends(FROM_BEST, domain))
 
     def learning_gain(self, domain: str) -> float:
-        """What learning `domain` gave: just after - just before it."""
-        return self.gain(domain, self.before(domain), self.when(domain))
+        """What learning `domain` gave, see `ends`."""
+        return self.gain(domain, *self.ends(GAIN, domain))
 
     def over_bicubic(self, domain: str) -> float:
         """The final row against bicubic upsampling."""
-        return self.gain(domain, BICUBIC, self.last)
+        return self.gain(domain, *self.ends(OVER_BICUBIC, domain))
 
-    @property
-    def mean_backward_transfer(self) -> float:
-        """BWT averaged over the *previous* domains; NaN where there is none."""
-        return _mean(self.backward_transfer(domain) for domain in self.previous)
-
-    @property
-    def mean_forgetting(self) -> float:
-        """Forgetting averaged over the *previous* domains; NaN where there is none."""
-        return _mean(self.forgetting(domain) for domain in self.previous)
-
-    def best(self, domain: str) -> str:
-        """The row before the final one in which `domain` was best; empty where there is none."""
-        known = [after for after in self.learnt[:-1] if domain in self.rows[after]]
-        return max(known, key=lambda after: self.gain(domain, self.last, after), default="")
-
-    def before(self, domain: str) -> str:
-        """The row just before `domain` was learnt; empty where it was not."""
-        when, order = self.when(domain), [INIT, *self.learnt]
-        return order[order.index(when) - 1] if when in order[1:] else ""
+    def mean(self, figure: str) -> float:
+        """A figure averaged over the *previous* domains; NaN where there is none."""
+        values = [self.gain(domain, *self.ends(figure, domain)) for domain in self.previous]
+        return fmean(values) if values else math.nan
 
     @property
     def last(self) -> str:
         """The final row; empty where nothing was learnt."""
         return self.learnt[-1] if self.learnt else ""
 
-    def when(self, domain: str) -> str:
-        """The row just after `domain` was learnt; empty where it was not."""
-        return next((after for after in self.learnt if domain in after.split("+")), "")
 
-
-def _mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return fmean(values) if values else math.nan
+def learnt_in(rows: Iterable[str], domain: str) -> str:
+    """The row just after `domain` was learnt; empty where it was not."""
+    return next((after for after in rows if domain in after.split("+")), "")
 
 
 def to_csv(matrices: Iterable[ForgettingMatrix]) -> str:

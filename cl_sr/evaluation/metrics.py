@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cl_sr.errors import InputError, nearest
+from cl_sr.errors import InputError
+from cl_sr.evaluation.names import check_metrics
 
 Protocol = Literal["rgb8", "y601"]
 MAX_PSNR = 80.0  # dB, of an image in a mean; pyiqa's cap
@@ -159,6 +160,7 @@ def build_metrics(
         InputError: unknown name; a metric whose weights cannot be had, or that does not work
             with images of `size` pixels.
     """
+    check_metrics(names)
     # One perfect image, such as a crop of plain sky, would make the mean of its domain infinite.
     own = {
         "psnr": ImageMetric("psnr", True, lambda a, b: psnr(a, b, protocol).clamp(max=MAX_PSNR)),
@@ -172,9 +174,6 @@ def build_metrics(
 def _pyiqa(name: str, size: int, device: torch.device) -> ImageMetric:
     import pyiqa  # takes seconds, and few runs need it
 
-    known = ["colour_error", "sharpness", *pyiqa.list_models()]
-    if name not in known:
-        raise InputError(f"eval.metrics: unknown metric {name!r}: {nearest(name, known)}")
     try:
         model: Any = pyiqa.create_metric(name, device=device)
     except Exception as error:  # downloads fail in as many ways as there are hosts

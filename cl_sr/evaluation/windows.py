@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cl_sr.diffusion import NoiseSchedule, Parametrization
+    from cl_sr.diffusion import NoiseSchedule
 
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 
@@ -41,19 +41,17 @@ def windows(steps: int) -> list[tuple[int, int]]:
 
 def denoising_errors(
     denoise: Callable[[Tensor, Tensor | None, Tensor], Tensor],
-    condition: Tensor,
-    image: Tensor,
+    diffused: Tensor,
     schedule: NoiseSchedule,
-    parametrization: Parametrization,
     window: tuple[int, int],
     seed: int,
 ) -> Tensor:
     """The squared error of the noise that a denoiser finds, `(B,)`, each at one t of the window.
 
     Args:
-        denoise: `(noisy, condition, level)` to the noise.
-        condition, image: `(B, 3, H, W)` in [-1, 1].
-        schedule, parametrization: what the denoiser was trained with.
+        denoise: `(noisy, None, level)` to the noise.
+        diffused: what is diffused, `(B, C, H, W)`; the noise has its shape.
+        schedule: what the denoiser was trained with.
         window: t in `{start + 1, ..., stop}`.
         seed: of t and the noise; the same numbers for every model.
     """
@@ -62,11 +60,10 @@ def denoising_errors(
     from cl_sr.diffusion import q_sample
 
     generator = torch.Generator().manual_seed(seed)
-    t = torch.randint(window[0] + 1, window[1] + 1, (len(image),), generator=generator)
-    level = schedule.gammas[t].sqrt().float().to(image.device)
-    diffused = parametrization.encode(image, condition)
-    noise = torch.randn(image.shape, generator=generator).to(image.device)
-    found = denoise(q_sample(diffused, level, noise), condition, level)
+    t = torch.randint(window[0] + 1, window[1] + 1, (len(diffused),), generator=generator)
+    level = schedule.gammas[t].sqrt().float().to(diffused.device)
+    noise = torch.randn(diffused.shape, generator=generator).to(diffused.device)
+    found = denoise(q_sample(diffused, level, noise), None, level)
     return (found - noise).square().mean(dim=(1, 2, 3)).double()
 
 

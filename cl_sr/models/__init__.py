@@ -1,7 +1,6 @@
-"""Networks, and reading and writing their weights."""
+"""Models: a net with its schedule and parametrization, by families; weights on disk."""
 
-from cl_sr.models.checkpoint import load_sr3, save_sr3
-from cl_sr.models.prior import Prior, load_prior, sr3_prior
-from cl_sr.models.unet import SR3UNet
+import lazy_loader
 
-__all__ = ["Prior", "SR3UNet", "load_prior", "load_sr3", "save_sr3", "sr3_prior"]
+# `family` and `description` are read without torch; the names are in __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

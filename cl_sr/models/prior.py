@@ -14,10 +14,11 @@ from cl_sr.diffusion.parametrization import Prediction
 from cl_sr.errors import InputError
 from cl_sr.files import read_json
 from cl_sr.models.architecture import ddpm_arguments, guided_arguments
-from cl_sr.models.checkpoint import load_sr3, sr3_from_state
 from cl_sr.models.ddpm import DDPMUNet
 from cl_sr.models.guided import GuidedUNet
-from cl_sr.models.unet import SR3UNet
+from cl_sr.models.loading import read_model
+from cl_sr.models.model import Model
+from cl_sr.models.public import model_from_state
 from cl_sr.models.weights import State, build, kind_of, merged, read_weights
 
 # Arguments in guided-diffusion's own configurations that do not change what its net computes.
@@ -108,30 +109,28 @@ def _by_diffusers(net: nn.Module, noisy: Tensor, timestep: Tensor, level: Tensor
     return output
 
 
-def sr3_prior(
-    net: SR3UNet,
-    schedule: NoiseSchedule | None = None,
-    prediction: Prediction | None = None,
-) -> Prior:
-    """An unconditional SR3 net as a prior.
+def sr3_prior(model: Model, schedule: NoiseSchedule | None = None) -> Prior:
+    """An unconditional SR3 model as a prior.
 
     Args:
-        net: with `in_channel=3`.
-        schedule, prediction: those of its training, where the net's own attributes do not tell
-            (`load_sr3` sets them); by default SR3's.
+        model: with a net of 3 input channels.
+        schedule: in the place of its own.
 
     Raises:
-        InputError: a conditional net.
+        InputError: a conditional model, or one of another family.
     """
-    if net.config["in_channel"] != 3:
+    if model.family != "sr3":
+        raise InputError(f"a model of the family {model.family} is no prior: SR3's can be one")
+    channels = model.architecture["in_channel"]
+    if model.conditional or channels != 3:
         raise InputError(
-            f"this SR3 network is conditional ({net.config['in_channel']} input channels): a prior "
+            f"this SR3 network is conditional ({channels} input channels): a prior "
             "is unconditional and has 3; start a run from it with --init instead"
         )
-    schedule = schedule or net.schedule or NoiseSchedule.linear()
-    prediction = prediction or (net.parametrization or Parametrization()).prediction
-    multiple = 2 ** (len(net.config["channel_mults"]) - 1)
-    return Prior(NoiseOf(net, _by_level, schedule, prediction), schedule, multiple)
+    schedule = schedule or model.schedule
+    multiple = 2 ** (len(model.architecture["channel_mults"]) - 1)
+    noise = NoiseOf(model.net, _by_level, schedule, model.parametrization.prediction)
+    return Prior(noise, schedule, multiple)
 
 
 def load_prior(path: Path | str, schedule: NoiseSchedule | None = None, **overrides: Any) -> Prior:
@@ -160,7 +159,7 @@ def load_prior(path: Path | str, schedule: NoiseSchedule | None = None, **overri
     if path.is_dir():
         if (path / "model_index.json").is_file() or _is_diffusers(path):
             return _load_diffusers(path, schedule, overrides)
-        return sr3_prior(load_sr3(path, **overrides), schedule).eval()
+        return sr3_prior(read_model(path, **overrides), schedule).eval()
     if path.name == "model.safetensors" and (path.parent / "config.json").is_file():
         return load_prior(path.parent, schedule, **overrides)
     state = read_weights(path)
@@ -174,7 +173,7 @@ def load_prior(path: Path | str, schedule: NoiseSchedule | None = None, **overri
         return _load_ddpm(state, path, linear, overrides)
     if any("noise_level_mlp." in name for name in state):
         image_size = overrides.pop("image_size", None)
-        return sr3_prior(sr3_from_state(state, path, image_size, overrides), schedule).eval()
+        return sr3_prior(model_from_state(state, path, image_size, overrides), schedule).eval()
     raise InputError(
         f"{path} is no prior that can be read: it looks {kind_of(state)}. "
         "Give guided-diffusion's .pt, the DDPM CelebA-HQ .ckpt, an unconditional SR3 *_gen.pth, "

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cl_sr.diffusion import NoiseSchedule, Parametrization
+from cl_sr.models.sizes import check_sizes
 
 
 class LevelEncoding(nn.Module):
@@ -155,16 +155,10 @@ class SR3UNet(nn.Module):
 
     Attributes:
         config: these arguments.
-        schedule, parametrization, scale: how the weights were trained, where they come from a
-            file that tells it (`load_sr3`); else None.
 
     Raises:
         ValueError: sizes that do not divide.
     """
-
-    schedule: NoiseSchedule | None = None
-    parametrization: Parametrization | None = None
-    scale: int | None = None
 
     def __init__(
         self,
@@ -179,16 +173,7 @@ class SR3UNet(nn.Module):
         image_size: int = 128,
     ) -> None:
         super().__init__()
-        if inner_channel % 2 or any(inner_channel * m % norm_groups for m in [1, *channel_mults]):
-            raise ValueError(
-                f"inner_channel {inner_channel} must be even, and times each of "
-                f"{list(channel_mults)} a multiple of norm_groups {norm_groups}"
-            )
-        if image_size % 2 ** (len(channel_mults) - 1):
-            raise ValueError(
-                f"image_size {image_size} must be a multiple of {2 ** (len(channel_mults) - 1)}: "
-                f"it is halved {len(channel_mults) - 1} times"
-            )
+        check_sizes(inner_channel, channel_mults, norm_groups, image_size)
         self.config: dict[str, Any] = {
             "in_channel": in_channel,
             "out_channel": out_channel,

@@ -96,7 +96,7 @@ def _names(item: Any) -> set[Any]:
 
 
 def build(kind: Callable[..., Net], config: Mapping[str, Any], state: State, path: Path) -> Net:
-    """A net without memory of its own that is handed the tensors of `state`, as float32.
+    """A net without memory of its own that is handed the tensors of `state`, see `fill`.
 
     Args:
         kind: the net's class.
@@ -113,6 +113,16 @@ def build(kind: Callable[..., Net], config: Mapping[str, Any], state: State, pat
     # Arguments of any type may come from a file.
     except Exception as error:
         raise InputError(f"{path}: no such network can be built: {error}") from error
+    fill(net, state, path)
+    return net
+
+
+def fill(net: nn.Module, state: State, path: Path) -> None:
+    """Hand a net, which is on the meta device, its weights as float32.
+
+    Raises:
+        InputError: keys that are missing, surplus or misshapen.
+    """
     wanted = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     if whole := [name for name, tensor in state.items() if not tensor.is_floating_point()]:
         raise InputError(f"{path} holds weights that are no real numbers: {', '.join(whole)}")
@@ -121,7 +131,7 @@ def build(kind: Callable[..., Net], config: Mapping[str, Any], state: State, pat
     # are moved, as kernels are slower there and round differently.
     aligned = {name: t if t.data_ptr() % 64 == 0 else t.clone() for name, t in state.items()}
     net.load_state_dict(aligned, assign=True)
-    return net.float()
+    net.float()
 
 
 def merged(

@@ -22,6 +22,7 @@ from cl_sr.evaluation.matrix import BICUBIC, ForgettingMatrix
 from cl_sr.files import whole_file
 from cl_sr.reporting.samples import Strips
 from cl_sr.reporting.tables import metric_title
+from cl_sr.sweeps.comparison import Row
 
 # After Okabe and Ito: told apart with every common colour vision; yellow and sky darker than
 # theirs, so that every line has a contrast of 3 to 1 with white and with black.
@@ -114,23 +115,23 @@ def sample_grid(strips: Sequence[Strips], title: str) -> Figure:
     return figure
 
 
-def trade_off(rows: Sequence[Any], title: str) -> Figure | None:
+def trade_off(rows: Sequence[Row], title: str) -> Figure | None:
     """Every strategy by what it forgot (PSNR, dB) and what share of the gain it has.
 
     Args:
-        rows: of a `cl_sr.reporting.comparison.Comparison`.
+        rows: of a `cl_sr.sweeps.comparison.Comparison`.
         title: over the figure.
 
     Returns:
         None where there are no two rows with both figures.
     """
-    known = [(k, row) for k, row in enumerate(rows) if not math.isnan(row.share["psnr"].value)]
+    known = [(k, row) for k, row in enumerate(rows) if not math.isnan(row.psnr("share").value)]
     if len(known) < 2:
         return None
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axis = figure.subplots()
     for k, row in known:
-        share, lost = row.share["psnr"], row.forgetting["psnr"]
+        share, lost = row.psnr("share"), row.psnr("forgetting")
         x, y = 100 * share.value, lost.value
         axis.errorbar(
             x,
@@ -150,7 +151,7 @@ def trade_off(rows: Sequence[Any], title: str) -> Figure | None:
     return _with_legend(figure, title)
 
 
-def last_experience(rows: Sequence[Any], bicubic: Mapping[str, float], title: str) -> Figure | None:
+def last_experience(rows: Sequence[Row], bicubic: Mapping[str, float], title: str) -> Figure | None:
     """Every domain's PSNR while the last one is learnt, a line a row; as `trade_off`.
 
     Rows that were not evaluated in between are left out; dotted: bicubic upsampling.
@@ -182,7 +183,7 @@ def last_experience(rows: Sequence[Any], bicubic: Mapping[str, float], title: st
     return _with_legend(figure, title)
 
 
-def by_window(rows: Sequence[Any], title: str) -> Figure | None:
+def by_window(rows: Sequence[Row], title: str) -> Figure | None:
     """How much larger the source's denoising error got, by time-step window; as `trade_off`."""
     known = [(k, row) for k, row in enumerate(rows) if row.windows]
     if not known:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cl_sr.evaluation.bootstrap import Array, mean
+from cl_sr.evaluation.statistics import Array, mean
 from cl_sr.reporting.tables import Table
 
 

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from matplotlib.figure import Figure
 
 from cl_sr.evaluation.matrix import INIT
 from cl_sr.files import whole_folder, write_text
 from cl_sr.reporting import figures
-from cl_sr.reporting.comparison import Comparison
-from cl_sr.reporting.finished import Finished, Found
+from cl_sr.reporting.comparison import ComparisonReport
 from cl_sr.reporting.page import Chart, Grid, Page, Section, Tiles
 from cl_sr.reporting.report import Report
 from cl_sr.reporting.samples import (
@@ -27,7 +25,10 @@ from cl_sr.reporting.samples import (
     read_strips,
 )
 from cl_sr.reporting.tables import Table, domain_labels
-from cl_sr.training.run_folder import RunFolder
+from cl_sr.runs.record import Record
+from cl_sr.sweeps.comparison import Comparison
+from cl_sr.sweeps.finished import Finished, RunSet
+from cl_sr.yaml_text import dump_yaml
 
 FEW = 3  # runs that are missing, by name
 MOST_COLUMNS = 8  # of images over the iterations
@@ -39,7 +40,7 @@ MAPS = (
 )
 
 
-def publish_run(folder: RunFolder, report: Report) -> list[str]:
+def publish_run(report: Report) -> list[str]:
     """Write all of a run's report into its folder.
 
     Returns:
@@ -49,20 +50,22 @@ def publish_run(folder: RunFolder, report: Report) -> list[str]:
         OSError: the folder cannot be written.
     """
     drawn: dict[str, Figure] = {}
-    if report.matrices and any(record["iteration"] for record in report.records):
+    record = report.record
+    if record.matrices and any(line["iteration"] for line in record.metrics):
         drawn["curves"] = figures.curves(
-            report.records, report.matrices, report.labels, report.title
+            record.metrics, record.matrices, report.labels, report.title
         )
-    columns = _columns(folder, report)
-    strips = _run_strips(folder, report.labels, columns)
+    columns = _columns(report)
+    strips = _run_strips(report, columns)
     if strips:
         drawn["samples"] = figures.sample_grid(strips, report.title)
     for name in ("curves", "samples"):
-        _draw(drawn.get(name), folder.path / f"{name}.png")
-    write_tables(report.tables, folder.path / "tables")
-    folder.write("report.md", report.markdown(list(drawn), repeat(folder.path)))
-    page = _run_page(folder, report, strips, list(columns), drawn.get("curves"))
-    folder.write("report.html", page.html())
+        _draw(drawn.get(name), record.path / f"{name}.png")
+    write_tables(report.tables, record.path / "tables")
+    text = report.markdown(list(drawn), repeat(record.path))
+    write_text(record.path / "report.md", text)
+    page = _run_page(report, strips, list(columns), drawn.get("curves"))
+    write_text(record.path / "report.html", page.html())
     return ["report.html", "report.md", *(f"{name}.png" for name in drawn), "tables"]
 
 
@@ -88,26 +91,25 @@ def write_tables(tables: Sequence[Table], folder: Path) -> None:
             write_text(partial / f"{table.slug}.tex", table.latex())
 
 
-def _columns(folder: RunFolder, report: Report) -> dict[str, str]:
+def _columns(report: Report) -> dict[str, str]:
     """By the heading of a column, the strip of what a run draws after each experience.
 
     Of a run that was stopped in its first experience, the newest images.
     """
-    learnt = report.matrices[0].learnt if report.matrices else []
+    matrices, path = report.record.matrices, report.record.path
+    learnt = matrices[0].learnt if matrices else []
     if learnt:
         return {f"SR after {name}": f"after-{name}" for name in learnt}
-    if any((folder.path / "samples").glob(f"*/after-{INIT}.png")):
+    if any((path / "samples").glob(f"*/after-{INIT}.png")):
         return {"zero-shot": f"after-{INIT}"}
-    newest = max((path.stem for path in folder.path.glob("samples/*/iteration-*.png")), default="")
+    newest = max((file.stem for file in path.glob("samples/*/iteration-*.png")), default="")
     return {f"SR at {newest.replace('-', ' ')}": newest} if newest else {}
 
 
-def _run_strips(
-    folder: RunFolder, labels: Mapping[str, str], columns: Mapping[str, str]
-) -> list[Strips]:
-    samples = folder.path / "samples"
+def _run_strips(report: Report, columns: Mapping[str, str]) -> list[Strips]:
+    samples = report.record.path / "samples"
     found = []
-    for domain, label in labels.items():
+    for domain, label in report.labels.items():
         files = {heading: samples / domain / f"{name}.png" for heading, name in columns.items()}
         strips = read_strips(label, samples, domain, files)
         if strips.count:
@@ -116,7 +118,6 @@ def _run_strips(
 
 
 def _run_page(
-    folder: RunFolder,
     report: Report,
     strips: list[Strips],
     drawn: Sequence[str],
@@ -135,10 +136,11 @@ def _run_page(
     grids = [_grid(k, s.with_errors(drawn), drawn) for k, s in enumerate(strips)]
     if grids:
         sections.append(Section("samples", "Samples", grids=grids))
-    if over := _over_iterations(folder, report):
+    if over := _over_iterations(report):
         sections.append(Section("iterations", "Over the iterations", grids=over))
-    command = f"{repeat(folder.path)}\n\nwas first run as:\n{_given(report.environment)}"
-    details = [("Command", command), *_details(report.environment, report.config)]
+    record = report.record
+    command = f"{repeat(record.path)}\n\nwas first run as:\n{_given(record.environment)}"
+    details = [("Command", command), *_details(record)]
     sections.append(Section("repeat", "Repeat it", details=details, note=MANIFEST))
     return Page(report.title, report.headline, sections, report.state)
 
@@ -161,11 +163,11 @@ def _grid(number: int, strips: Strips, learnt: Sequence[str], name: str = "sampl
     )
 
 
-def _over_iterations(folder: RunFolder, report: Report) -> list[Grid]:
+def _over_iterations(report: Report) -> list[Grid]:
     """Each domain's sample images at some of the evaluations, the last of each experience too."""
     begun: dict[int, str] = {}  # by iteration, what was being learnt
-    for record in report.records:
-        begun[record["iteration"]] = str(record["trained_on"])
+    for line in report.record.metrics:
+        begun[line["iteration"]] = str(line["trained_on"])
     iterations = sorted(begun)
     if len(iterations) < 3:
         return []
@@ -175,7 +177,7 @@ def _over_iterations(folder: RunFolder, report: Report) -> list[Grid]:
     if len(chosen) <= len(ends):  # nothing between the ends
         return []
     columns = {f"{number:,} ({begun[number]})": f"iteration-{number:06d}" for number in chosen}
-    strips = _run_strips(folder, report.labels, columns)
+    strips = _run_strips(report, columns)
     left = len(iterations) - len(chosen)
     note = "Iterations, and what was learnt then." + (
         f" {left} more evaluations have their images in samples/." if left else ""
@@ -190,21 +192,22 @@ def _given(environment: Mapping[str, Any]) -> str:
     return shlex.join(["cl-sr", *map(str, command[1:])]) if command else "not recorded"
 
 
-def _details(environment: Mapping[str, Any], config: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _details(record: Record) -> list[tuple[str, str]]:
+    environment = record.environment
     facts = {k: v for k, v in environment.items() if k not in ("command", "metrics")}
     return [
-        ("Environment and data", yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)),
-        ("Configuration", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)),
+        ("Environment and data", dump_yaml(facts)),
+        ("Configuration", dump_yaml(record.config)),
     ]
 
 
 def publish_comparisons(
-    comparisons: Sequence[Comparison], found: Found, commands: Sequence[str], out: Path
+    reports: Sequence[ComparisonReport], found: RunSet, commands: Sequence[str], out: Path
 ) -> list[str]:
     """Write a page, Markdown, CSV, tables and figures of comparisons into a folder.
 
     Args:
-        comparisons: one a stream.
+        reports: of comparisons, one a stream.
         found: what they are of.
         commands: what repeats them.
         out: the folder.
@@ -215,11 +218,11 @@ def publish_comparisons(
     Raises:
         OSError: the folder cannot be written.
     """
-    several = len(comparisons) > 1
-    title = found.title or comparisons[0].title
+    several = len(reports) > 1
+    title = found.title or reports[0].title
     headline = " ".join(
-        f"{comparison.stream}: {comparison.headline}" if several else comparison.headline
-        for comparison in comparisons
+        f"{report.comparison.stream}: {report.headline}" if several else report.headline
+        for report in reports
     )
     warning = ""
     if found.left_out:
@@ -227,30 +230,30 @@ def publish_comparisons(
         warning = f"Not all runs are in it: {'; '.join(found.left_out[:FEW])}{more}"
     sections, made = [], []
     texts = [f"# {title}", *([f"> **{warning}**"] if warning else []), headline]
-    for comparison in comparisons:
-        stream = comparison.stream
+    for report in reports:
+        stream = report.comparison.stream
         prefix = f"{stream}-" if several else ""
         charts, pictures = [], []
-        for name, (figure, caption) in _charts(comparison).items():
+        for name, (figure, caption) in _charts(report).items():
             _draw(figure, out / f"{prefix}{name}.png")
             if figure is not None:
                 pictures.append(f"{prefix}{name}")
-                charts.append(Chart(figures.svg(figure, f"{caption} {comparison.title}"), caption))
-        tables = comparison.tables()
+                charts.append(Chart(figures.svg(figure, f"{caption} {report.title}"), caption))
+        tables = report.tables
         write_tables(tables, out / "tables" / stream if several else out / "tables")
-        write_text(out / f"{prefix}comparison.csv", comparison.csv())
-        texts.append(comparison.markdown(pictures))
+        write_text(out / f"{prefix}comparison.csv", report.csv())
+        texts.append(report.markdown(pictures))
         made += [f"{prefix}comparison.csv", *(f"{name}.png" for name in pictures)]
         sections.append(
-            Section(f"{prefix}results", comparison.title, tables, charts, note=comparison.protocol)
+            Section(f"{prefix}results", report.title, tables, charts, note=report.protocol)
         )
-        if grids := _side_by_side(comparison, prefix):
+        if grids := _side_by_side(report.comparison, prefix):
             sections.append(Section(f"{prefix}samples", f"Samples, {stream}", grids=grids))
     runs = _runs(found, out)
     texts += [table.markdown() for table in runs.tables]
     texts += ["Repeat it:", "\n".join(f"    {command}" for command in commands)]
-    first = comparisons[0].first
-    details = [("Command", "\n".join(commands)), *_details(first.environment, first.config)]
+    first = reports[0].comparison.first
+    details = [("Command", "\n".join(commands)), *_details(first.record)]
     note = f"Environment and configuration are those of {first.path.name}. {MANIFEST}"
     sections += [runs, Section("repeat", "Repeat it", details=details, note=note)]
     write_text(out / "report.md", "\n\n".join(texts) + "\n")
@@ -258,20 +261,21 @@ def publish_comparisons(
     return ["report.html", "report.md", *made, "tables"]
 
 
-def _charts(comparison: Comparison) -> dict[str, tuple[Figure | None, str]]:
+def _charts(report: ComparisonReport) -> dict[str, tuple[Figure | None, str]]:
     """The figures of a comparison, with captions; None of one that it has no figures for."""
+    rows = report.comparison.rows
     return {
         "trade-off": (
-            figures.trade_off(comparison.rows, comparison.title),
+            figures.trade_off(rows, report.title),
             "What each forgot of the source, and its share of the gain on the target.",
         ),
         "curves": (
-            figures.last_experience(comparison.rows, comparison.bicubic, comparison.title),
+            figures.last_experience(rows, report.bicubic, report.title),
             "Every domain while the last one is learnt, of the rows that were evaluated meanwhile; "
             "dotted: bicubic upsampling.",
         ),
         "windows": (
-            figures.by_window(comparison.rows, comparison.title),
+            figures.by_window(rows, report.title),
             "At which noise the source was forgotten.",
         ),
     }
@@ -281,11 +285,13 @@ def _side_by_side(comparison: Comparison, prefix: str) -> list[Grid]:
     """Each row's final images of its first seed, as in the paper's figures."""
     if comparison.mixed:  # other images in each run
         return []
-    firsts = comparison.first_runs
+    firsts = {
+        comparison.label(place): group[min(group)] for place, group in comparison.groups.items()
+    }
     grids = []
     for number, domain in enumerate(comparison.domains):
         run = next(iter(firsts.values()))
-        label = domain_labels(run.data)[domain]
+        label = domain_labels(run.record.environment["data"])[domain]
         files = {
             name: run.path / "samples" / domain / f"after-{run.rows[-1]}.png"
             for name, run in firsts.items()
@@ -298,7 +304,7 @@ def _side_by_side(comparison: Comparison, prefix: str) -> list[Grid]:
     return grids
 
 
-def _runs(found: Found, out: Path) -> Section:
+def _runs(found: RunSet, out: Path) -> Section:
     """Every run: what repeats it, and its own report."""
     links = []
     for run in found.runs:
@@ -306,7 +312,10 @@ def _runs(found: Found, out: Path) -> Section:
         inside = run.path.resolve().is_relative_to(out.resolve()) and page.is_file()
         if inside:
             links.append((run.path.name, page.resolve().relative_to(out.resolve()).as_posix()))
-    rows = [[run.path.name, run.strategy, str(run.seed), _when(run)] for run in found.runs]
+    rows = [
+        [run.path.name, str(run.setting("strategy")), str(run.seed), _when(run)]
+        for run in found.runs
+    ]
     table = Table("Runs", ["run", "strategy", "seed", "code"], rows)
     text = "Each has a config.yaml, which `cl-sr run --config` repeats, and a report of its own."
     return Section("runs", "Runs", [table], note=text, links=links)
@@ -314,6 +323,6 @@ def _runs(found: Found, out: Path) -> Section:
 
 def _when(run: Finished) -> str:
     """The version and commit of the code."""
-    environment = run.environment
+    environment = run.record.environment
     commit = environment.get("commit")
     return f"{environment.get('cl-sr', '?')}{f' ({commit})' if commit else ''}"

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.text import Text
 
 from cl_sr.errors import InputError
-from cl_sr.evaluation.bootstrap import Figure
-from cl_sr.evaluation.matrix import BICUBIC, ForgettingMatrix
-from cl_sr.evaluation.windows import WindowError, errors_from_csv, growth
+from cl_sr.evaluation.matrix import BICUBIC, FORGETTING, GAIN, ForgettingMatrix
+from cl_sr.evaluation.statistics import Measured, difference
+from cl_sr.evaluation.windows import WindowError, growth
 from cl_sr.reporting.leak import leak_table
 from cl_sr.reporting.tables import (
-    Measured,
     Table,
-    difference,
     domain_labels,
     forgetting_table,
     matrix_table,
     number,
 )
-from cl_sr.training.run_folder import RunFolder
+from cl_sr.runs.record import Record
 
 
 @dataclass(frozen=True)
@@ -39,8 +36,8 @@ class Report:
         headline: the result in a sentence.
         protocol: everything that the figures depend on.
         tables: the matrices and the forgetting figures.
-        matrices, records, labels: what the figures are drawn from.
-        environment, config: where and how it was run.
+        record: of the run, that figures are drawn from.
+        labels: what to call the domains.
     """
 
     title: str
@@ -48,11 +45,8 @@ class Report:
     headline: str
     protocol: str
     tables: list[Table]
-    matrices: list[ForgettingMatrix]
-    records: list[dict[str, Any]]
+    record: Record
     labels: dict[str, str]
-    environment: dict[str, Any]
-    config: dict[str, Any]
 
     def show(self, console: Console) -> None:
         """Print for a terminal."""
@@ -77,62 +71,48 @@ class Report:
         return "\n\n".join(parts) + "\n"
 
 
-def build_report(folder: RunFolder) -> Report:
+def build_report(record: Record) -> Report:
     """What a run has measured so far.
 
     Raises:
         InputError: the folder's files are absent or damaged.
     """
     try:
-        config = yaml.safe_load((folder.path / "config.yaml").read_text("utf-8"))
-        environment, status = folder.read_json("env.json"), folder.read_json("status.json")
-        return _report(config, environment, status, folder)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        return _report(record)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{folder.path} is damaged or incomplete ({type(error).__name__}: {error}): "
+            f"{record.path} is damaged or incomplete ({type(error).__name__}: {error}): "
             "repeat the run from its config.yaml"
         ) from error
 
 
-def _report(
-    config: dict[str, Any],
-    environment: dict[str, Any],
-    status: dict[str, Any],
-    folder: RunFolder,
-) -> Report:
-    matrices, records = folder.matrices(), list(folder.metrics())
-    images = folder.images() if folder.has("images.csv") else {}
+def _report(record: Record) -> Report:
+    matrices, images, data = record.matrices, record.images, record.environment["data"]
     _check_images(images, matrices)
-    windows = []
-    if folder.has("windows.csv"):
-        windows = list(errors_from_csv(folder.read_text("windows.csv")))
-    labels = domain_labels(environment["data"])
-    standins = any(data["source"] == "stand-in" for data in environment["data"].values())
+    labels = domain_labels(data)
+    standins = any(domain["source"] == "stand-in" for domain in data.values())
     # A run that trains nothing, such as DDNM with a given prior.
-    initial = "before training" if status["of"] else "zero-shot"
+    initial = "before training" if record.status["of"] else "zero-shot"
     tables = [matrix_table(matrix, labels, initial, images) for matrix in matrices]
     if matrices and matrices[0].learnt:
         tables.append(forgetting_table(matrices, labels, images))
-    if windows and (changes := _window_table(windows, labels)).rows:
+    if record.windows and (changes := _window_table(record.windows, labels)).rows:
         tables.append(changes)
-    if any(data.get("leaked") for data in environment["data"].values()) and matrices:
-        last, sides, measured = [*matrices[0].rows][-1], folder.hashes(), {}
+    if any(domain.get("leaked") for domain in data.values()) and matrices:
+        last, measured = [*matrices[0].rows][-1], {}
         for domain, label in labels.items():
             ours, bicubic = (images.get((row, domain), {}).get("psnr") for row in (last, BICUBIC))
             if ours and bicubic:
-                measured[label] = *sides[domain], ours, bicubic
+                measured[label] = *record.hashes[domain], ours, bicubic
         tables.append(leak_table(measured))
     return Report(
-        title=f"{config['stream']}, {config['strategy']}" + (", stand-in images" * standins),
-        state=_state(status, folder.locked),
+        title=f"{record.config['stream']}, {record.strategy}" + (", stand-in images" * standins),
+        state=_state(record),
         headline=_headline(matrices, labels, images),
-        protocol=_protocol(config, environment, records),
+        protocol=_protocol(record),
         tables=tables,
-        matrices=matrices,
-        records=records,
+        record=record,
         labels=labels,
-        environment=environment,
-        config=config,
     )
 
 
@@ -172,12 +152,10 @@ def _window_table(errors: Sequence[WindowError], labels: Mapping[str, str]) -> T
     )
 
 
-def _state(status: dict[str, Any], locked: bool) -> str:
-    state = status["state"]
+def _state(record: Record) -> str:
+    status, state = record.status, record.state
     if state == "finished":
         return ""
-    if state == "running" and not locked:  # it was killed
-        state = "interrupted"
     reason = f": {status['reason']}" if "reason" in status else ""
     return f"Unfinished run: {state} at iteration {status['iteration']} of {status['of']}{reason}"
 
@@ -187,57 +165,60 @@ def _headline(matrices: list[ForgettingMatrix], labels: dict[str, str], images: 
         return "Nothing was evaluated, or matrix.csv is gone."
     matrix = matrices[0]
 
-    def change(domains: Sequence[str], ends: Callable[[str], tuple[str, str]]) -> Figure:
-        return difference(matrix, images, {d: ends(d) for d in domains})
+    def told(figure: str, domain: str, sign: bool = True) -> str:
+        ends = matrix.ends(figure, domain)
+        return difference(matrix, images, {domain: ends}).text(2, sign=sign) + " dB"
 
     if not matrix.previous:
         after = [*matrix.rows][-1]
         gains = [
-            f"{labels[d]} {change([d], lambda _: (BICUBIC, after)).text(2, sign=True)} dB"
+            f"{labels[d]} {difference(matrix, images, {d: (BICUBIC, after)}).text(2, sign=True)} dB"
             for d in matrix.domains
         ]
         return (
             "No domain was learnt before another yet: nothing can be forgotten. "
             f"Over bicubic: {', '.join(gains)}."
         )
-    last = matrix.learnt[-1].split("+")
-    changes = [
-        f"{labels[d]} changed by "
-        f"{change([d], lambda d: (matrix.when(d), matrix.last)).text(2, sign=True)} dB"
+    first, *_, last = (after.split("+") for after in matrix.learnt)
+    gained = " and ".join(f"{labels[d]} gained {told(GAIN, d)}" for d in last)
+    forgot = ", ".join(
+        f"{labels[d]} forgot {told(FORGETTING, d, sign=False)}"
+        + ("" if d in first else " since it was learnt")
         for d in matrix.previous
-    ]
-    gain = change(last, lambda d: (matrix.before(d), matrix.when(d)))
-    return (
-        f"Learning {' and '.join(labels[d] for d in last)} changed it by "
-        f"{gain.text(2, sign=True)} dB; meanwhile {', '.join(changes)}."
     )
+    return f"Since {' and '.join(labels[d] for d in first)} was learnt, {gained}; {forgot}."
 
 
-def _protocol(
-    config: dict[str, Any], environment: dict[str, Any], records: list[dict[str, Any]]
-) -> str:
-    data, evaluation = config["data"], config["eval"]
-    images = {record["domain"]: record["n"] for record in records}
-    counts = ", ".join(f"{name} {n}" for name, n in images.items()) or "none"
-    sources = sorted({domain["source"] for domain in environment["data"].values()})
-    last = records[-1] if records else evaluation
+def _protocol(record: Record) -> str:
+    config, data = record.settings, record.environment["data"]
+    images, evaluation = config["data"], config["eval"]
+    counts = ", ".join(f"{r['domain']} {r['n']}" for r in _last(record.metrics)) or "none"
+    origins = sorted({domain["source"] for domain in data.values()})
+    last = record.metrics[-1] if record.metrics else evaluation
     own = last["sampler"] == evaluation["sampler"]  # not that of a prior with a schedule of its own
     of = f" of {config['diffusion']['steps']}" if own else ""
     steps = last["steps"] or config["diffusion"]["steps"]
     return (
-        f"Protocol {evaluation['protocol']}; low resolution: {data['kernel']}, "
-        f"x{data['scale']} ({data['size'] // data['scale']} to {data['size']} px); "
+        f"Protocol {evaluation['protocol']}; low resolution: {images['kernel']}, "
+        f"x{images['scale']} ({images['size'] // images['scale']} to {images['size']} px); "
         f"sampler {last['sampler']}, {steps}{of} steps, "
-        f"noise seeds from {evaluation['seed']}; {evaluation.get('split', 'test')} images: "
-        f"{counts} ({', '.join(sources)}); "
-        f"{'split at random by file; ' if data.get('split') == 'random' else ''}"
-        f"training seed {config['seed']}.{_oddities(environment['data'])}\n"
+        f"noise seeds from {evaluation['seed']}; {evaluation['split']} images: "
+        f"{counts} ({', '.join(origins)}); "
+        f"{'split at random by file; ' if images['split'] == 'random' else ''}"
+        f"training seed {config['seed']}.{_oddities(data)}\n"
         "After a plus or minus: half of the 95 % confidence interval (bootstrap over images, "
         "differences paired). "
-        "Gain: just after learning the domain - just before. BWT: final - just after. "
-        "Forgetting: best earlier row - final. Vs bicubic: final - bicubic. Positive is better "
-        "(whatever the metric's direction), but for forgetting, where it is a loss."
+        "Gain: just after learning the domain - just after the first one (of the first: - before "
+        "training). Forgetting: just after learning the domain - final (minus backward transfer, "
+        "BWT). From best: the best after any training - final. Vs bicubic: final - bicubic. "
+        "Positive is better, whatever the metric's direction; but forgetting and from best are "
+        "losses."
     )
+
+
+def _last(metrics: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The last record of each domain."""
+    return list({record["domain"]: record for record in metrics}.values())
 
 
 def _oddities(data: dict[str, Any]) -> str:

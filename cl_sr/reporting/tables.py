@@ -9,18 +9,23 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from cl_sr.evaluation.bootstrap import Figure, mean
-from cl_sr.evaluation.matrix import BICUBIC, INIT, ForgettingMatrix
+from cl_sr.evaluation.matrix import (
+    BICUBIC,
+    FORGETTING,
+    FROM_BEST,
+    GAIN,
+    INIT,
+    OVER_BICUBIC,
+    ForgettingMatrix,
+)
+from cl_sr.evaluation.statistics import Estimate, Measured, difference, mean
 
-# Every image's metrics, by row and domain, then by metric.
-Measured = Mapping[tuple[str, str], Mapping[str, Sequence[float]]]
 NOTHING: Measured = {}
 INTERVAL = r" (± [\d.]+|\[.*?\])"
 UNITS = {"psnr": "dB", "colour_error": "of 255", "sharpness": "original: 1"}
@@ -151,7 +156,7 @@ def number(metric: str, value: float, sign: bool = False) -> str:
     """A value with the digits that its metric deserves; a dash for what is not defined."""
     if math.isnan(value):
         return "-"
-    return Figure(value).text(digits(metric), sign)
+    return Estimate(value).text(digits(metric), sign)
 
 
 def matrix_table(
@@ -174,57 +179,40 @@ def matrix_table(
         cells = []
         for d in matrix.domains:
             each = images.get((after, d), {}).get(matrix.metric)
-            figure = mean({d: np.asarray(each)}) if each else Figure(values.get(d, math.nan))
+            figure = mean({d: np.asarray(each)}) if each else Estimate(values.get(d, math.nan))
             cells.append(figure.text(digits(matrix.metric)))
         rows.append([names.get(after, f"after {after}"), *cells])
     head = [metric_title(matrix), *(labels.get(d, d) for d in matrix.domains)]
     return Table(f"{metric_name(matrix.metric)} of every domain", head, rows)
 
 
-def difference(
-    matrix: ForgettingMatrix, images: Measured, rows: Mapping[str, tuple[str, str]]
-) -> Figure:
-    """The mean improvement of domains; paired where their images are known.
-
-    Args:
-        matrix: of one metric.
-        images: every image's metrics.
-        rows: by domain, the rows before and after.
-    """
-    pairs = {}
-    for domain, (before, after) in rows.items():
-        one, two = (images.get((row, domain), {}).get(matrix.metric) for row in (before, after))
-        if not one or not two or len(one) != len(two):
-            return Figure(fmean(matrix.gain(d, *ends) for d, ends in rows.items()))
-        pairs[domain] = np.asarray(two) - np.asarray(one)
-    return mean(pairs, 1 if matrix.higher_is_better else -1)
-
-
 def forgetting_table(
     matrices: list[ForgettingMatrix], labels: Mapping[str, str], images: Measured = NOTHING
 ) -> Table:
-    """The field's summary figures of each domain. Positive differences are improvements."""
+    """The field's summary figures of each domain, as `ForgettingMatrix.ends` defines them.
+
+    Gains are improvements where they are positive; forgetting is a loss.
+    """
+    columns = [GAIN, FORGETTING, FROM_BEST, OVER_BICUBIC]
     rows = []
     for matrix in matrices:
-        places = digits(matrix.metric)
+        places, previous = digits(matrix.metric), matrix.previous
+
+        def cell(figure: str, domains: Sequence[str]) -> str:
+            pairs = {domain: matrix.ends(figure, domain) for domain in domains}  # noqa: B023
+            return difference(matrix, images, pairs).text(places, sign=True)  # noqa: B023
+
         for domain in matrix.domains:
-            past = domain in matrix.previous
-            ends = [
-                (matrix.before(domain), matrix.when(domain)),
-                (matrix.when(domain), matrix.last) if past else ("", ""),
-                (matrix.last, matrix.best(domain)) if past else ("", ""),
-                (BICUBIC, matrix.last),
+            lost = domain in previous
+            cells = [
+                cell(figure, [domain]) if lost or figure in (GAIN, OVER_BICUBIC) else "-"
+                for figure in columns
             ]
-            figures = [difference(matrix, images, {domain: pair}) for pair in ends]
-            cells = [figure.text(places, sign=True) for figure in figures]
             rows.append([labels.get(domain, domain), metric_label(matrix.metric), *cells])
-        if len(matrix.previous) > 1:
-            transfers = {d: (matrix.when(d), matrix.last) for d in matrix.previous}
-            losses = {d: (matrix.last, matrix.best(d)) for d in matrix.previous}
-            both = [difference(matrix, images, pairs) for pairs in (transfers, losses)]
-            cells = [figure.text(places, sign=True) for figure in both]
-            rows.append(["mean of previous", metric_label(matrix.metric), "-", *cells, "-"])
-    head = ["domain", "metric", "gain", "BWT", "forgetting", "vs bicubic"]
+        if len(previous) > 1:
+            both = [cell(figure, previous) for figure in (FORGETTING, FROM_BEST)]
+            rows.append(["mean of previous", metric_label(matrix.metric), "-", *both, "-"])
+    head = ["domain", "metric", *columns]
     if not any(matrix.previous for matrix in matrices):
         rows = [[*row[:3], row[5]] for row in rows]
         return Table("Gains", [*head[:3], head[5]], rows)

@@ -9,6 +9,7 @@ A sweep is a YAML file:
     grid:                                 # every combination; a list of grids: those of each
       seed: [0, 1, 2]
       strategy: [finetune, "timestep-window:stop=200"]
+      # or an option of a strategy that all members have: strategy.replay.size: [4, 16]
     baseline: {strategy: finetune}        # what the comparison takes shares of
 """
 
@@ -31,19 +32,20 @@ from cl_sr.config import (
     PRESETS,
     RunConfig,
     check_key,
-    keys,
+    key_names,
     pick,
     presets,
     put,
+    put_all,
     put_data,
     read_preset,
-    read_yaml,
     resolve,
     shipped_sweeps,
     split_override,
 )
 from cl_sr.errors import InputError, nearest
-from cl_sr.strategies import find_strategy, spell
+from cl_sr.strategies import find_strategy, read_choices, spell, typed
+from cl_sr.yaml_text import read_yaml
 
 MOST_MEMBERS = 10_000  # more are a slip
 FOLDERS = ("configs", "logs", "sources", "tables")  # of a sweep, beside its members
@@ -100,12 +102,12 @@ class Sweep:
 
     def fixed(self) -> dict[str, Any]:
         """What all members have in common, but for where and how they are run."""
-        first = self.members[0].config.model_dump(mode="json")
-        names = [name for name, _ in keys()]
+        first = self.members[0].config
+        varied = {*self.keys, *(key.split(".")[0] for key in self.keys if "strategy" in key)}
         return {
-            name: pick(first, name)
-            for name in names
-            if name not in {*self.keys, *WHERE} and not name.startswith("checkpoint.")
+            name: _value(first, name)
+            for name in key_names(first.model_dump())
+            if name not in {*varied, *WHERE} and not name.startswith("checkpoint.")
         }
 
     def description(self) -> dict[str, Any]:
@@ -141,11 +143,11 @@ def read_sweep(
     """
     file, path = _read(name)
     values = read_preset(file.preset)
-    for key, value in _leaves(file.run):
-        put(values, key, value)
+    put_all(values, _leaves(file.run))
     grids = [dict(grid) for grid in (file.grid if isinstance(file.grid, list) else [file.grid])]
     varied = {key for grid in grids for key in grid}
     chosen_by_hand: set[str] = set()
+    fixed = []
     for item in overrides:
         key, value = split_override(item)
         if key in varied:
@@ -155,9 +157,11 @@ def read_sweep(
                 grid |= {key: chosen} if key in grid else {}
         else:
             for other in varied:
-                if other.startswith(f"{key}.") or key.startswith(f"{other}."):
+                inside = other.startswith(f"{key}.") and key != "strategy"
+                if inside or key.startswith(f"{other}."):
                     raise InputError(f"{item}: the grid varies {other}: give {other}=... instead")
-            put(values, key, value)
+            fixed.append((key, value))
+    put_all(values, fixed)
     if device:
         put(values, "device", device)
     section = values.get("data")
@@ -207,8 +211,12 @@ def _baseline(
 
 
 def _value(config: RunConfig, key: str) -> Any:
-    found = pick(config.model_dump(mode="json"), key)
-    return spell(find_strategy(found), found) if key == "strategy" else found
+    """Of a key, as it was checked: strategies as on the command line, with typed options."""
+    if key.split(".")[0] != "strategy":
+        return pick(config.model_dump(mode="json"), key)
+    if key == "strategy":
+        return spell(config.strategy)
+    return pick({"strategy": config.strategy}, key)
 
 
 def _read(name: str) -> tuple[SweepFile, Path]:
@@ -279,10 +287,12 @@ def _members(path: Path, values: Mapping[str, Any], grids: Sequence[Grid]) -> li
 
 def _resolved(path: Path, values: Mapping[str, Any], point: Mapping[str, Any]) -> RunConfig:
     merged = copy.deepcopy(dict(values))
-    for key, value in point.items():
-        put(merged, key, value)
     try:
-        return resolve(merged)
+        put_all(merged, point.items())
+        config = resolve(merged)
+        # However they are spelt, the same options are the same.
+        choices = tuple(typed(choice, find_strategy(choice)) for choice in config.strategy)
+        return config.model_copy(update={"strategy": choices})
     except InputError as error:
         shown = ", ".join(f"{key}={value}" for key, value in point.items())
         raise InputError(f"{path}: the member {shown}: {error}") from error
@@ -292,7 +302,8 @@ def _name(point: Mapping[str, Any], text: str, taken: set[str]) -> str:
     """A folder's name that tells the member apart: all that the grid sets, the seed last."""
     parts = []
     for key in sorted(point, key=lambda key: key == "seed"):
-        shown = point[key] if isinstance(point[key], str) else json.dumps(point[key])
+        value = spell(read_choices(point[key])) if key == "strategy" else point[key]
+        shown = value if isinstance(value, str) else json.dumps(value)
         parts.append(shown if key in ("strategy", "stream") else f"{key.rsplit('.', 1)[-1]}{shown}")
     name = re.sub(r"[^A-Za-z0-9.=]+", "-", "-".join(parts)).strip("-.") or "run"
     if name in taken or name in FOLDERS or len(name) > 100:

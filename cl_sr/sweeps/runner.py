@@ -16,13 +16,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from cl_sr.config import RunConfig, read_yaml, resolve
+from cl_sr.config import RunConfig, resolve
 from cl_sr.errors import InputError
 from cl_sr.files import write_text
+from cl_sr.runs.folder import RunFolder
+from cl_sr.stopping import StopRequest
 from cl_sr.sweeps.grid import Member
 from cl_sr.sweeps.sources import after_source, fingerprint, source
-from cl_sr.training.run_folder import RunFolder
-from cl_sr.training.stopping import StopRequest
+from cl_sr.yaml_text import read_yaml
 
 LOOK_SECONDS = 0.3  # between looks at the processes
 

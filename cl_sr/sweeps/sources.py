@@ -16,7 +16,8 @@ import cl_sr
 from cl_sr.benchmarks import find_stream
 from cl_sr.config import RunConfig, budgets
 from cl_sr.data.folder import find_images
-from cl_sr.strategies import compose, find_strategy
+from cl_sr.models.family import DEFAULT
+from cl_sr.strategies import compose
 
 
 def fingerprint(path: Path) -> str:
@@ -59,9 +60,7 @@ def source(
     """
     domains = find_stream(config.stream).domain_names
     first, *others = domains
-    strategy = compose(find_strategy(config.strategy))
-    # Said by the class itself: what derives from it may act on the first domain.
-    plain = all(vars(type(part)).get("plain_start", False) for part in strategy.parts)
+    plain = compose(*config.strategy).traits.plain_start
     iterations = budgets(config.train.iterations, len(domains))
     if not plain or not others or not iterations[0]:
         return None
@@ -75,6 +74,10 @@ def source(
     found = RunConfig.model_validate(values)
 
     depends = found.model_dump(mode="json", exclude={"stream", "checkpoint", "init"})
+    depends["strategy"] = "finetune"
+    family = depends["model"].pop("family")
+    if family != DEFAULT:  # without which the hash is that of a time when there were no others
+        depends["family"] = look(Path(family)) if family.endswith(".py") else family
     folders, root = depends["data"].pop("folders"), depends["data"].pop("root")
     folder = folders.get(first) or (f"{root}/{first}" if root else None)
     depends |= {

@@ -1,1 +1,1 @@
-"""The Avalanche template that trains SR3 over a stream, and the run around it."""
+"""Training over a stream: the Avalanche template, its loop, order, moving average and state."""

@@ -5,26 +5,38 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cl_sr.errors import InputError
-from cl_sr.evaluation.loggers import JSONLinesLogger
 from cl_sr.files import read_json, remove_leftovers, whole_folder
-from cl_sr.models.checkpoint import GAMMAS, write_sr3
+from cl_sr.inference.loading import TENSORS, VALUES
+from cl_sr.models.checkpoint import GAMMAS, describe, write_model
+from cl_sr.models.description import WEIGHTS, Description
 from cl_sr.models.weights import read_weights
+from cl_sr.strategies import Composition
+from cl_sr.strategies.learner import Learner
 from cl_sr.training import state
+from cl_sr.training.loggers import JSONLinesLogger
 from cl_sr.training.rng import RandomState
 
-if TYPE_CHECKING:
-    from cl_sr.training.template import SR3Template
+# States between two experiences are read of this format, too.
+OLD_BETWEEN = 3
 
-TENSORS, VALUES = "training.safetensors", "training.json"
+
+class Written(state.Trained, Protocol):
+    """What a checkpoint is written of: a `cl_sr.training.template.DiffusionTemplate`."""
+
+    strategy: Composition
+
+    @property
+    def learner(self) -> Learner: ...
 
 
 @dataclass(frozen=True)
@@ -39,15 +51,31 @@ class Saved:
     @property
     def between(self) -> bool:
         """Whether it was written between two experiences."""
-        return self.values["experience_iteration"] == 0
+        return bool(self.values["experience_iteration"] == 0)
+
+    def put_back(self, restore: Callable[..., None], trained: state.Trained) -> None:
+        """Restore it by a function of `cl_sr.training.state`; it may hold anything.
+
+        Raises:
+            InputError: it is not of such a template.
+        """
+        try:
+            restore(trained, self.weights, self.tensors, self.values)
+        except (
+            KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError
+        ) as error:  # fmt: skip
+            raise InputError(
+                f"{self.path} is damaged or of another model ({type(error).__name__}: {error}): "
+                "remove it to go on from an earlier one"
+            ) from error
 
 
 class Checkpoints:
     """Writes a run's checkpoints and reads the last good one.
 
-    Each is a folder with weights as `load_sr3` reads them, and what a run needs beside them to be
-    taken up: safetensors and JSON. One is named after each experience; those within experiences
-    are `iteration-NNNNNN`, and of those the newest `keep` stay.
+    Each is a folder that `cl_sr.load` and `load_sr3` read, and has beside the weights what a run
+    needs to be taken up: safetensors and JSON. One is named after each experience; those within
+    experiences are `iteration-NNNNNN`, and of those the newest `keep` stay.
 
     Args:
         folder: of the checkpoints.
@@ -55,16 +83,27 @@ class Checkpoints:
         minutes: between two; 0: not by time.
         keep: how many within experiences stay; 0: all.
         results: the logger of `metrics.jsonl`, the length of which is part of a state.
+        about: what is the same in the description of all: degradation, scale, strategy, sampling.
+        learnt: what each experience is called once it is learnt.
     """
 
     def __init__(
-        self, folder: Path, every: int, minutes: float, keep: int, results: JSONLinesLogger
+        self,
+        folder: Path,
+        every: int,
+        minutes: float,
+        keep: int,
+        results: JSONLinesLogger,
+        about: dict[str, Any],
+        learnt: Sequence[str],
     ) -> None:
         self.folder = folder
         self.every = every
         self.seconds = minutes * 60
         self.keep = keep
         self.results = results
+        self.about = about
+        self.learnt = list(learnt)
         self._last = time.monotonic()
         self._written: Path | None = None
         self._passing: Path | None = None
@@ -74,20 +113,20 @@ class Checkpoints:
         by_time = self.seconds > 0 and time.monotonic() - self._last >= self.seconds
         return by_time or (self.every > 0 and iteration % self.every == 0)
 
-    def write(self, template: SR3Template, passing: bool = False) -> None:
+    def write(self, trained: Written, random: RandomState, passing: bool = False) -> None:
         """One within an experience, and remove the oldest.
 
         Args:
-            template: the state of which is written.
+            trained: the state of which is written.
+            random: the generators as training left them.
             passing: only to bridge the last evaluation of an experience; it goes after that.
 
         Raises:
             InputError: the disk is full, or may not be written.
         """
-        random = template.random_before_evaluation or RandomState.now()
-        path = self.folder / f"iteration-{template.clock.train_iterations:06d}"
+        path = self.folder / f"iteration-{trained.clock.train_iterations:06d}"
         if path != self._written:
-            self._write(path, template, *state.capture(template, random))
+            self._write(path, trained, *state.capture(trained, random))
             self._written = path
             self._passing = path if passing else None
         self._last = time.monotonic()
@@ -95,32 +134,29 @@ class Checkpoints:
         for old in within[: -self.keep] if self.keep and not passing else []:
             shutil.rmtree(old, ignore_errors=True)
 
-    def write_end(self, template: SR3Template, name: str) -> None:
+    def write_end(self, trained: Written, name: str) -> None:
         """The one after an experience.
 
         Raises:
             InputError: the disk is full, or may not be written.
         """
         random = RandomState.now()
-        self._write(self.folder / name, template, *state.capture_between(template, random))
+        self._write(self.folder / name, trained, *state.capture_between(trained, random))
         self._last = time.monotonic()
         if self._passing is not None:
             shutil.rmtree(self._passing, ignore_errors=True)
             self._passing = None
 
     def _write(
-        self, path: Path, template: SR3Template, tensors: state.Tensors, values: state.Values
+        self, path: Path, trained: Written, tensors: state.Tensors, values: state.Values
     ) -> None:
         values["metrics"] = self.results.lines[: self.results.settled]
-        scale = template.scale if template.model.conditional else None
-        net: Any = template.net
-        model = template.model
         try:
             with whole_folder(path) as partial:
-                weights = template.inference_state
-                write_sr3(partial, net, model.parametrization, model.schedule, scale, weights)
+                model = trained.model.model
+                write_model(partial, model, self._describe(trained), trained.learner.state())
                 if values["experience_iteration"] == 0:
-                    template.strategy.export(template, template.memory, partial)
+                    trained.strategy.export(trained.learner, trained.memory, partial)
                 # Cloned, as two names may stand for one tensor.
                 save_file(
                     {name: t.detach().clone().cpu().contiguous() for name, t in tensors.items()},
@@ -137,6 +173,16 @@ class Checkpoints:
                 "then take the run up with --resume"
             ) from error
 
+    def _describe(self, trained: Written) -> Description:
+        learnt = self.learnt[: trained.clock.train_exp_counter]
+        domains = [domain for name in learnt for domain in name.split("+")]
+        return replace(
+            describe(trained.model.model),
+            domains=list(dict.fromkeys(domains)),
+            iterations=trained.clock.train_iterations,
+            **self.about,
+        )
+
     def newest(self) -> tuple[Saved | None, list[str]]:
         """The last good checkpoint, and what was wrong with later ones."""
         remove_leftovers(self.folder)
@@ -147,16 +193,17 @@ class Checkpoints:
                     raise InputError("it is a link")
                 values = read_json(path)
                 place = values["experience"], values["experience_iteration"], values["iteration"]
-                if not all(type(n) is int for n in (values["format"], *place)) or (
-                    values["format"] != state.FORMAT
-                ):
+                if not all(type(n) is int for n in (values["format"], *place)):
+                    raise InputError(f"{path} is not of this version of cl-sr")
+                between = values["format"] == OLD_BETWEEN and values["experience_iteration"] == 0
+                if values["format"] != state.FORMAT and not between:
                     raise InputError(f"{path} is not of this version of cl-sr")
                 found.append((place, path.parent, values))
             except (InputError, KeyError) as error:
                 damaged.append(f"{path}: {error}")
         for _, path, values in sorted(found, key=lambda item: item[0], reverse=True):
             try:
-                weights = read_weights(path / "model.safetensors")
+                weights = read_weights(path / WEIGHTS)
                 weights.pop(GAMMAS, None)
                 return Saved(path, weights, load_file(path / TENSORS), values), damaged
             # Bytes that are no safetensors file make it raise many kinds.

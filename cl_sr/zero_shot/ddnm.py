@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cl_sr.diffusion import NoiseSchedule
 from cl_sr.diffusion.samplers import noise_source
+from cl_sr.diffusion.times import travel_times
 from cl_sr.zero_shot.operators import Operator
 
 
@@ -22,34 +23,6 @@ class NoisePrior(Protocol):
     def schedule(self) -> NoiseSchedule: ...
 
     def __call__(self, noisy: Tensor, timestep: Tensor) -> Tensor: ...
-
-
-def travel_times(
-    total: int, steps: int, travel_length: int = 1, travel_repeat: int = 1
-) -> list[int]:
-    """The time-steps that DDNM visits, from `total - total / steps` (0-based) to -1 (clean).
-
-    `steps` respaced steps; after every `travel_length` of them it travels as many back and repeats
-    them, `travel_repeat` times in all (DDNM, Alg. 2; RePaint's schedule).
-
-    Raises:
-        ValueError: numbers that make no schedule.
-    """
-    if not 1 <= steps <= total or travel_length < 1 or travel_repeat < 1:
-        raise ValueError(
-            f"steps={steps} must be in 1..{total}, travel_length={travel_length} and "
-            f"travel_repeat={travel_repeat} at least 1"
-        )
-    left = dict.fromkeys(range(0, steps - travel_length, travel_length), travel_repeat - 1)
-    t, visited = steps, []
-    while t >= 1:
-        t -= 1
-        visited.append(t)
-        if left.get(t, 0) > 0:
-            left[t] -= 1
-            visited += range(t + 1, t + travel_length + 1)
-            t += travel_length
-    return [*(t * total // steps for t in visited), -1]
 
 
 @torch.no_grad()

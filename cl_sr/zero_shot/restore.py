@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cl_sr.degradations.pixels import to_bytes, to_floats
 from cl_sr.models import Prior
 from cl_sr.zero_shot.ddnm import ddnm
 from cl_sr.zero_shot.operators import Operator
@@ -39,7 +39,7 @@ def restore(
         what the operator makes of the result before it is rounded to 8 bit (capped at 100).
     """
     device = next(prior.parameters()).device
-    lr = pixels[None].to(device).float() / 127.5 - 1
+    lr = to_floats(pixels[None].to(device))
     height, width = lr.shape[-2:]
     step = prior.multiple // math.gcd(prior.multiple, scale)
     padded = F.pad(lr, (0, -width % step, 0, -height % step), mode="replicate")
@@ -47,4 +47,4 @@ def restore(
     error = (operator.down(image.clamp(-1, 1)) - padded).square().mean() / 4
     consistency = min(100.0, -10 * math.log10(max(float(error), 1e-12)))
     image = image[0, :, : height * scale, : width * scale]
-    return ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu(), consistency
+    return to_bytes(image).cpu(), consistency

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from finished_runs import FINETUNE, writer
 
 from cl_sr.cli.main import main
 
@@ -60,6 +61,7 @@ def test_list_shows_what_there_is(cli: Callable[..., Result]) -> None:
     assert "train.lr=0.0001" in cli("list", "keys").output
 
 
+@pytest.mark.run
 def test_a_run_and_its_report(cli: Callable[..., Result], tiny: list[str]) -> None:
     result = cli("run", "--stream", "celeba-anime", "--out", "run", *tiny)
     assert result.exit_code == 0, result.output
@@ -81,6 +83,7 @@ def test_a_run_and_its_report(cli: Callable[..., Result], tiny: list[str]) -> No
     assert cli("run", "--out", "run", "--overwrite", *tiny).exit_code == 0
 
 
+@pytest.mark.run
 def test_runs_get_names_of_their_own(cli: Callable[..., Result], tiny: list[str]) -> None:
     for _ in range(2):
         assert cli("run", *tiny, "train.iterations=1", "eval.images=0").exit_code == 0
@@ -126,7 +129,8 @@ def test_data_that_cannot_be_used(
     root = image_folder("data/celeba", 8).parent
     refused(cli("run", "--data", root, *tiny), "animef", "--data animef=DIR")
     (root / "animef").mkdir()
-    refused(cli("run", "--data", root, *tiny), "0 usable images", "--data animef=DIR")
+    none = "animef: no images (jpg, png, webp, bmp) for the domain animef"
+    refused(cli("run", "--data", root, *tiny), none, "--data animef=DIR")
     refused(cli("run", "--data", f"celeba={root / 'celeba'}", *tiny), "--data animef=DIR")
     refused(cli("run", "--data", f"celebra={root}", *tiny), "did you mean 'celeba'")
     refused(cli("run", "--data", f"df2k-ost={root}", *tiny), "--data celeba=DIR")
@@ -135,7 +139,8 @@ def test_data_that_cannot_be_used(
     refused(cli("run", "--data", root, "--data", root, *tiny), "second folder")
     for k in range(5):
         (root / "animef" / f"{k}.jpg").write_text("not an image")
-    refused(cli("run", "--data", root, *tiny), "5 unreadable: '0.jpg'")
+    result = cli("run", "--data", root, *tiny)
+    refused(result, "0 usable images", "5 unreadable: '0.jpg'", "--data animef=DIR")
 
 
 def test_unreadable_images_are_skipped_and_told(
@@ -182,6 +187,7 @@ def test_bad_input_is_one_line(
     refused(cli("run", "data.standin_images=8", *arguments), *messages)
 
 
+@pytest.mark.run
 def test_config_yaml_repeats_a_run_of_ones_own_stream_from_anywhere(
     cli: Callable[..., Result], tiny: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,29 +208,28 @@ def test_a_configuration_that_contains_itself(cli: Callable[..., Result]) -> Non
     refused(cli("run", "--config", "loop.yaml"), "aliases (*name) are not taken")
 
 
-def test_the_report_prints_where_only_western_letters_do(
-    cli: Callable[..., Result], tiny: list[str]
-) -> None:
-    assert cli("run", "--out", "run", *tiny).exit_code == 0
+def test_the_report_prints_where_only_western_letters_do(tmp_path: Path) -> None:
+    run = writer(tmp_path)("run", "finetune", FINETUNE)
     code = "from cl_sr.cli.main import main; main(prog_name='cl-sr')"
     result = subprocess.run(
-        [sys.executable, "-c", code, "report", "run"],
+        [sys.executable, "-c", code, "report", str(run)],
         env={**os.environ, "PYTHONIOENCODING": "cp1252"},
         capture_output=True,
     )
     assert result.returncode == 0, result.stderr
+    assert "after animef" in result.stdout.decode("cp1252")
 
 
 def test_a_report_that_cannot_be_written_is_shown(
-    cli: Callable[..., Result], tiny: list[str], monkeypatch: pytest.MonkeyPatch
+    cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert cli("run", "--out", "run", *tiny).exit_code == 0
+    run = writer(tmp_path / "made")("run", "finetune", FINETUNE)
 
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("cl_sr.training.run_folder.RunFolder.write", full)
-    result = cli("report", "run")
+    monkeypatch.setattr("cl_sr.reporting.publish.write_text", full)
+    result = cli("report", run)
     assert "after animef" in result.stdout
     refused(result, "shown but not written")
 
@@ -243,6 +248,7 @@ def test_reports_of_what_is_no_run(cli: Callable[..., Result]) -> None:
     assert cli("rnu").exit_code == 2
 
 
+@pytest.mark.run
 @pytest.mark.slow
 def test_ctrl_c_stops_cleanly(tmp_path: Path, tiny: list[str]) -> None:
     code = "from cl_sr.cli.main import main; main(prog_name='cl-sr')"

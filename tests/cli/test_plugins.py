@@ -14,7 +14,10 @@ import pytest
 from click.testing import CliRunner
 
 from cl_sr.cli.main import main
+from cl_sr.config import resolve
 from cl_sr.plugins import installed as find_installed
+from cl_sr.strategies import Does, Experts, Strategy, spell
+from cl_sr.yaml_text import parse_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "tests" / "example_plugin"
@@ -47,13 +50,15 @@ def cl_sr(folder: Path, *arguments: str, path: Path | None = None) -> tuple[int,
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.run
 def test_a_package_is_used_by_name(installed: Path, tmp_path: Path, tiny: list[str]) -> None:
     run = ["run", "--stream", "anime-celeba", "--strategy", "mirror-only:count=2", "--out", "run"]
     code, _, errors = cl_sr(tmp_path, *run, *tiny, path=installed)
     assert code == 0, errors
     saved = json.loads((tmp_path / "run/checkpoints/celeba/training.json").read_text())
     assert saved["memory"] == {"0-mirror-only/batches": 7}
-    assert "strategy: mirror-only:count=2" in (tmp_path / "run/config.yaml").read_text()
+    config = (tmp_path / "run/config.yaml").read_text()
+    assert "strategy:\n- mirror-only:\n    count: 2\n" in config
 
 
 def test_it_is_listed(installed: Path, tmp_path: Path) -> None:
@@ -70,10 +75,11 @@ def test_choices_of_an_option_are_listed() -> None:
     assert "(new or past or all)" in " ".join(result.stdout.split())
 
 
+@pytest.mark.run
 @pytest.mark.parametrize(
     ("strategy", "message"),
     [
-        ("mirror-only:count=many", "count=many"),
+        ("mirror-only:count=many", "count='many'"),
         ("mirror-only:size=3", "no option 'size'"),
         ("mirror-onl", "did you mean 'mirror-only'"),
         ("broken", r"example_plugin_that_is_not_there.*cannot be imported"),
@@ -107,21 +113,27 @@ def test_what_is_wrong_with_it_is_told_in_a_line(
     assert re.search(message, result.stderr.splitlines()[-1])
 
 
-def documented() -> str:
-    """The strategy that the documentation shows."""
-    text = (ROOT / "docs" / "strategies.md").read_text()
-    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+DOCUMENT = (ROOT / "docs" / "strategies.md").read_text()
 
 
-def test_the_documented_strategy_works(tmp_path: Path, tiny: list[str]) -> None:
-    code = documented()
+def documented(language: str) -> str:
+    """The first block of code in a language that the documentation shows."""
+    return re.findall(rf"```{language}\n(.*?)```", DOCUMENT, re.DOTALL)[0]
+
+
+@pytest.mark.run
+def test_the_documented_strategy_works(
+    tmp_path: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = documented("python")
     assert len([line for line in code.splitlines() if line.strip()]) <= 20
     (tmp_path / "anchor.py").write_text(code)
     plain = ["run", "--strategy", "finetune", "--out", "plain", *tiny]
     anchored = ["run", "--strategy", "./anchor.py:strength=1e6", "--out", "anchored", *tiny]
     for arguments in (plain, anchored):
-        status, _, errors = cl_sr(tmp_path, *arguments)
-        assert status == 0, errors
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.stderr
 
     def moved(run: str) -> float:
         from cl_sr.models import load_sr3
@@ -131,3 +143,46 @@ def test_the_documented_strategy_works(tmp_path: Path, tiny: list[str]) -> None:
         return sum(float((new[name] - old[name]).square().sum()) for name in new)
 
     assert 0 < moved("anchored") < 0.5 * moved("plain")
+
+
+def test_the_documented_strategy_is_refused_beside_what_is_documented(
+    tmp_path: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("anchor.py").write_text(documented("python"))
+    arguments = ["run", "--strategy", "./anchor.py", "--strategy", "lora", *tiny, "--dry-run"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2, result.output
+    assert "lora and anchor cannot work together" in result.stderr.splitlines()[-1]
+
+
+def test_the_documented_list_is_the_documented_text() -> None:
+    values = parse_yaml(documented("yaml"))
+    (text,) = re.findall(r"`--strategy (timestep-window\S*)`", DOCUMENT)
+    (override,) = re.findall(r"`(strategy\.\S*)`", DOCUMENT)
+    assert spell(resolve(values).strategy) == text
+    assert spell(resolve(values, [override]).strategy) == text.replace("500", "300")
+
+
+def test_every_hook_and_what_is_said_of_others_is_documented() -> None:
+    hooks = {name for name in vars(Strategy) if not name.startswith("_")} - {"title"}
+    rows = re.findall(r"^\|[^|]*\| (`[^|]*) \|", DOCUMENT, re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(hooks)
+    told = " ".join(re.findall(r"`([^`]*)`", DOCUMENT))
+    for name in ("route", "at", "weights", "extra_parameters"):
+        assert hasattr(Experts, name)
+        assert re.search(rf"\b{name}\b", told)
+    for name in re.findall(r"\b[A-Z]+_[A-Z_]+\b", told):
+        assert name in Does.__members__
+
+
+def test_the_documented_refusal_is_the_one_that_is_given(
+    tmp_path: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (refusal,) = re.findall(r"`(Mine\.denoiser [^`]*)`", DOCUMENT)
+    code = documented("python").replace("Anchor", "Mine").replace("def begin(", "def denoiser(")
+    Path("mine.py").write_text(code)
+    result = CliRunner().invoke(main, ["run", "--strategy", "./mine.py", *tiny, "--dry-run"])
+    assert result.exit_code == 2, result.output
+    assert f"{refusal} (docs/strategies.md)" in result.stderr.splitlines()[-1]

@@ -27,12 +27,12 @@ def tiny_sweep(tmp_path: Path, tiny: list[str]) -> str:
     broken = tmp_path / "broken.py"
     broken.write_text(
         "from dataclasses import dataclass\n"
-        "from cl_sr.strategies import Strategy\n"
+        "from cl_sr.strategies import Strategy, Traits\n"
         "@dataclass(frozen=True)\n"
         "class Broken(Strategy):\n"
         "    '''Fails.'''\n"
-        "    plain_start = True\n"
-        "    def begin(self, template, memory):\n"
+        "    traits = Traits(plain_start=True)\n"
+        "    def begin(self, learner, memory):\n"
         "        raise ArithmeticError('no way')\n"
     )
     grid = {"strategy": ["finetune", str(broken)], "seed": [0]}
@@ -42,6 +42,7 @@ def tiny_sweep(tmp_path: Path, tiny: list[str]) -> str:
     return str(path)
 
 
+@pytest.mark.run
 @pytest.mark.slow
 def test_a_sweep_with_a_member_that_fails(
     tiny_sweep: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -89,6 +90,7 @@ def test_a_sweep_with_a_member_that_fails(
     assert "holds a sweep of another train.lr" in result.stderr
 
 
+@pytest.mark.run
 @pytest.mark.slow
 def test_where_all_members_fail_that_is_said(tiny_sweep: str, tmp_path: Path) -> None:
     file = yaml.safe_load(Path(tiny_sweep).read_text())
@@ -109,6 +111,23 @@ def test_dry_run_lists_and_writes_nothing(tiny_sweep: str, tmp_path: Path) -> No
     assert not out.exists()
 
 
+def test_a_sweep_over_an_option_of_a_strategy(tiny_sweep: str, tmp_path: Path) -> None:
+    file = yaml.safe_load(Path(tiny_sweep).read_text())
+    file["run"]["strategy"] = [{"replay": {"ratio": 0.25}}]
+    file["grid"] = {"strategy.replay.size": [4, 16]}
+    Path(tiny_sweep).write_text(yaml.safe_dump(file, sort_keys=False))
+    command = ["sweep", tiny_sweep, "--out", str(tmp_path / "out"), "--dry-run"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    source, *members = (line.partition(":")[0] for line in result.stdout.splitlines())
+    assert members == ["size4", "size16"]
+    result = CliRunner().invoke(main, [*command, "strategy.replay.size=8"])
+    assert [line.partition(":")[0] for line in result.stdout.splitlines()] == [source, "size8"]
+    result = CliRunner().invoke(main, [*command, "strategy.replay.size=many"])
+    assert result.exit_code == 2
+    assert "strategy replay: size='many'" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -123,9 +142,13 @@ def test_dry_run_lists_and_writes_nothing(tiny_sweep: str, tmp_path: Path) -> No
         (["demo"], "cl-sr run --preset demo"),
         (["small/time-steps", "strategy=[timestep-window:stop=5000]"], "not within 0..2000"),
         (["small/time-steps", "strategy=[distill:on=past]"], "without images of the past"),
-        (["small/time-steps", "init=/nowhere.pth"], "no weights /nowhere.pth"),
-        (["small/zero-shot", "strategy=[ddnm:prior=/nowhere.pt]"], "no prior /nowhere.pt"),
+        (["small/time-steps", "init=/nowhere.pth"], "/nowhere.pth: no weights here"),
+        (["small/zero-shot", "strategy=[ddnm:prior=/nowhere.pt]"], "no file /nowhere.pt"),
         (["small/limited-data", "data.shares.animef=0.5"], "the grid varies data.shares"),
+        (
+            ["small/time-steps", "strategy.replay.size=4"],
+            "the grid varies strategy: give strategy=",
+        ),
     ],
 )
 def test_bad_input_is_told_before_anything_runs(

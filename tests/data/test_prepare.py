@@ -80,7 +80,7 @@ def test_a_folder_with_copies(image_folder: Callable[..., Path]) -> None:
     for k in range(3):
         shutil.copy(folder / "000.png", folder / f"copy-{k}.png")
     data = load_domain(CELEBA, folder, **SETTINGS)
-    assert data.source == "folder"
+    assert data.origin == "folder"
     assert data.duplicates == 3
     # All copies are trained on, or one of them is tested on.
     assert len(data.train) + len(data.test_files) == (10 if len(data.train) == 7 else 13)
@@ -154,7 +154,7 @@ def test_a_stand_in_of_the_wrong_shape_is_named() -> None:
 
 def test_standins_are_labelled() -> None:
     data = load_domain(CELEBA, None, **SETTINGS)
-    assert (data.source, data.label) == ("stand-in", "celeba (stand-in)")
+    assert (data.origin, data.label) == ("stand-in", "celeba (stand-in)")
     assert (len(data.train), len(data.test)) == (14, 6)
 
 

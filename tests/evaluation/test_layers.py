@@ -41,6 +41,7 @@ def test_what_swaps_bring_and_cost() -> None:
     assert (up.layers, up.weights, up.source, up.target) == ("ups.0", 3, 6.0, 0.0)
 
 
+@pytest.mark.run
 def test_the_command(tmp_path: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert CliRunner().invoke(main, ["run", "--out", "run", *tiny]).exit_code == 0
@@ -49,7 +50,8 @@ def test_the_command(tmp_path: Path, tiny: list[str], monkeypatch: pytest.Monkey
     assert "norms and biases" in result.stdout
     assert CliRunner().invoke(main, ["layers", "nowhere"]).exit_code == 2
     assert CliRunner().invoke(main, ["layers", "run", "--images", "0"]).exit_code == 2
-    assert CliRunner().invoke(main, ["run", "--out", "joint", "--strategy", "joint", *tiny])
+    joint = CliRunner().invoke(main, ["run", "--out", "joint", "--strategy", "joint", *tiny])
+    assert joint.exit_code == 0, joint.output
     result = CliRunner().invoke(main, ["layers", "joint"])
     assert result.exit_code == 2
     assert "one domain after another" in result.stderr

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cl_sr.diffusion import NoiseSchedule, Parametrization
+from cl_sr.diffusion import NoiseSchedule
 from cl_sr.evaluation.windows import (
     WindowError,
     denoising_errors,
     errors_from_csv,
     errors_to_csv,
+    growth,
     windows,
 )
 
 SCHEDULE = NoiseSchedule.linear(200, 1e-4, 0.05)
 
 
-def images(count: int = 3) -> tuple[Tensor, Tensor]:
+def images(count: int = 3) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    condition, image = torch.rand(2, count, 3, 8, 8, generator=generator) * 2 - 1
-    return condition, image
+    return torch.rand(count, 3, 8, 8, generator=generator) * 2 - 1
 
 
 @given(st.integers(1, 5000))
@@ -41,19 +43,18 @@ def test_windows_are_those_of_the_paper() -> None:
     assert windows(2000) == expected
 
 
-@pytest.mark.parametrize("target", ["image", "residual"])
+@pytest.mark.parametrize("scale", [1, 5])
 @pytest.mark.parametrize("window", windows(200))
-def test_a_perfect_denoiser_has_no_error(window: tuple[int, int], target: str) -> None:
-    condition, image = images()
-    clean = image if target == "image" else 5 * (image - condition)
+def test_a_perfect_denoiser_has_no_error(window: tuple[int, int], scale: int) -> None:
+    """Whatever is diffused: an image, or a residual of another scale."""
+    clean = scale * images()
 
     def perfect(noisy: Tensor, shown: Tensor | None, level: Tensor) -> Tensor:
-        assert shown is condition
+        assert shown is None
         level = level.double()[:, None, None, None]
         return (noisy - level * clean) / (1 - level.square()).sqrt()
 
-    parametrization = Parametrization("v", target)  # type: ignore[arg-type]
-    found = denoising_errors(perfect, condition, image, SCHEDULE, parametrization, window, seed=3)
+    found = denoising_errors(perfect, clean, SCHEDULE, window, seed=3)
     assert found.shape == (3,)
     assert found.dtype == torch.float64
     assert found.max() < 1e-7
@@ -62,15 +63,9 @@ def test_a_perfect_denoiser_has_no_error(window: tuple[int, int], target: str) -
 @pytest.mark.parametrize("window", windows(200))
 def test_one_that_finds_nothing_has_the_noises_variance(window: tuple[int, int]) -> None:
     """The mean square of n standard normal numbers is off 1 by sqrt(2 / n)."""
-    condition, image = images(40)
+    image = images(40)
     found = denoising_errors(
-        lambda noisy, *_: torch.zeros_like(noisy),
-        condition,
-        image,
-        SCHEDULE,
-        Parametrization(),
-        window,
-        seed=0,
+        lambda noisy, *_: torch.zeros_like(noisy), image, SCHEDULE, window, seed=0
     )
     numbers = image[0].numel()
     assert ((found - 1).abs() < 5 * (2 / numbers) ** 0.5).all()
@@ -85,9 +80,7 @@ def test_t_stays_inside_the_window_and_reaches_its_ends(window: tuple[int, int])
         seen.append(level)
         return noisy
 
-    condition, image = images(600)
-    small = condition[..., :2, :2], image[..., :2, :2]
-    denoising_errors(look, *small, SCHEDULE, Parametrization(), window, seed=1)
+    denoising_errors(look, images(600)[..., :2, :2], SCHEDULE, window, seed=1)
     levels = SCHEDULE.gammas.sqrt().float()
     t = (seen[0][:, None] - levels[None]).abs().argmin(1)
     assert torch.equal(levels[t], seen[0])
@@ -97,19 +90,11 @@ def test_t_stays_inside_the_window_and_reaches_its_ends(window: tuple[int, int])
 
 
 def test_the_same_seed_gives_the_same_numbers_whatever_was_drawn_before() -> None:
-    condition, image = images()
+    image = images()
 
     def error(seed: int) -> Tensor:
         torch.rand(7)
-        return denoising_errors(
-            lambda noisy, *_: 0.5 * noisy,
-            condition,
-            image,
-            SCHEDULE,
-            Parametrization(),
-            (20, 50),
-            seed,
-        )
+        return denoising_errors(lambda noisy, *_: 0.5 * noisy, image, SCHEDULE, (20, 50), seed)
 
     state = torch.get_rng_state()
     first = error(4)
@@ -144,3 +129,10 @@ def test_a_table_is_read_as_it_was_written(errors: list[WindowError]) -> None:
 def test_the_table_by_hand() -> None:
     text = errors_to_csv([WindowError("celeba+animef", "celeba", 0, 200, 0.125)])
     assert text == "after,domain,start,stop,error\nceleba+animef,celeba,0,200,0.125\n"
+
+
+def test_growth_by_hand() -> None:
+    assert growth(0.2, 0.1) == pytest.approx(3.0103, abs=1e-4)
+    assert growth(0.1, 0.2) == -growth(0.2, 0.1)
+    for now, then in ((None, 0.1), (0.1, None), (0.1, 0.0)):
+        assert math.isnan(growth(now, then))

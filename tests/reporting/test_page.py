@@ -19,6 +19,7 @@ from cl_sr.reporting import build_report, publish_run
 from cl_sr.reporting.page import Page, Section
 from cl_sr.reporting.samples import error_map
 from cl_sr.reporting.tables import Table
+from cl_sr.runs.record import Record
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 VOID = {"meta", "img", "input", "br", "link", "hr"}
@@ -57,7 +58,7 @@ class Checker(HTMLParser):
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
     folder = make_run(tmp_path / "run")
-    publish_run(folder, build_report(folder))
+    publish_run(build_report(Record(folder.path)))
     return folder.path / "report.html"
 
 
@@ -93,7 +94,7 @@ def test_every_image_has_words_and_pixels(page: Path) -> None:
 
 def test_the_figures_and_what_repeats_them(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    for part in ("23.25", "-4.25", "rgb8", "/run/config.yaml --out DIR", "stand-in images"):
+    for part in ("23.25", "+4.25", "rgb8", "/run/config.yaml --out DIR", "stand-in images"):
         assert part in text
     tables = {path.name for path in (page.parent / "tables").iterdir()}
     assert {"psnr-of-every-domain.csv", "psnr-of-every-domain.tex", "forgetting.tex"} <= tables
@@ -101,7 +102,7 @@ def test_the_figures_and_what_repeats_them(page: Path) -> None:
 
 def test_an_unfinished_run_says_so(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", state="interrupted")
-    publish_run(folder, build_report(folder))
+    publish_run(build_report(Record(folder.path)))
     text = (folder.path / "report.html").read_text(encoding="utf-8")
     assert 'role="alert">Unfinished run: interrupted at iteration 10 of 20' in text
 
@@ -118,7 +119,7 @@ def test_the_same_report_is_the_same_bytes(tmp_path: Path) -> None:
     pages = []
     folder = make_run(tmp_path / "run")
     for _ in range(2):
-        publish_run(folder, build_report(folder))
+        publish_run(build_report(Record(folder.path)))
         pages.append((folder.path / "report.html").read_bytes())
     assert pages[0] == pages[1]
 

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from cl_sr.evaluation import ForgettingMatrix
+from cl_sr.evaluation.matrix import FORGETTING, FROM_BEST
 from cl_sr.reporting.tables import Table, forgetting_table, matrix_table, metric_name
 
 TABLE = Table(
@@ -81,7 +82,37 @@ def test_intervals_where_the_images_are_known() -> None:
     rows = matrix_table(matrix(), {}, images=images).rows
     assert rows == [["after celeba", "24.00 ± 1.00", "15.00"],
                     ["after animef", "22.00 ± 0.50", "18.00"]]  # fmt: skip
-    first, _ = forgetting_table([matrix()], {}, images).rows
-    assert float(first[4].split()[0]) == matrix().forgetting("celeba") == matrix().mean_forgetting
+    first, second = forgetting_table([matrix()], {}, images).rows
     # Paired: the two images lost 1.5 and 2.5 dB.
-    assert first[3:5] == ["-2.00 ± 0.50", "+2.00 ± 0.50"]
+    assert first == ["celeba", "PSNR", "-", "+2.00 ± 0.50", "+2.00 ± 0.50", "-"]
+    assert second == ["animef", "PSNR", "+3.00", "-", "-", "-"]
+    assert matrix().forgetting("celeba") == matrix().mean(FORGETTING) == 2.0
+
+
+def test_from_best_differs_where_a_domain_was_best_at_another_time() -> None:
+    """Here celeba became better while animef was learnt, and had been best before the end."""
+    found = matrix()
+    for domain, value in (("celeba", 23.0), ("animef", 17.0), ("df2k-ost", 20.0)):
+        found.record("df2k-ost", domain, value)
+    found.record("animef", "celeba", 25.5)
+    images = {("animef", "celeba"): {"psnr": [25.0, 26.0]},
+              ("celeba", "celeba"): {"psnr": [23.0, 25.0]},
+              ("df2k-ost", "celeba"): {"psnr": [22.5, 23.5]}}  # fmt: skip
+    table = forgetting_table([found], {}, images)
+    assert table.head == ["domain", "metric", "gain", "forgetting", "from best", "vs bicubic"]
+    celeba, animef, last, mean = table.rows
+    assert celeba[3:5] == ["+1.00 ± 0.50", "+2.50 ± 0.00"]
+    assert animef[3:5] == ["+1.00", "+1.00"]
+    assert last[3:5] == ["-", "-"]
+    assert mean == ["mean of previous", "PSNR", "-", "+1.00", "+1.75", "-"]
+    assert (found.mean(FORGETTING), found.mean(FROM_BEST)) == (1.0, 1.75)
+
+
+def test_where_nothing_can_be_forgotten_there_are_gains_alone() -> None:
+    found = ForgettingMatrix("psnr")
+    for after, value in (("bicubic", 20.0), ("init", 10.0), ("celeba+animef", 23.0)):
+        found.record(after, "celeba", value)
+    table = forgetting_table([found], {})
+    assert table.title == "Gains"
+    assert table.head == ["domain", "metric", "gain", "vs bicubic"]
+    assert table.rows == [["celeba", "PSNR", "+13.00", "+3.00"]]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,14 +16,28 @@ from torch.nn import functional as F
 
 from cl_sr.benchmarks import Domain, Stream
 from cl_sr.data.prepare import load_domain
-from cl_sr.diffusion import NoiseSchedule, Parametrization
-from cl_sr.models import SR3UNet
-from cl_sr.strategies import find_strategy
+from cl_sr.data.samples import Samples
+from cl_sr.degradations import Bicubic
+from cl_sr.degradations.pixels import to_floats
+from cl_sr.diffusion import Denoiser, NoiseSchedule, Parametrization, Sampling, sample
+from cl_sr.models import Model, SR3UNet
+from cl_sr.strategies import Composition, compose
+from cl_sr.training.images import ExperienceImages
 from cl_sr.training.rng import seed_everything
-from cl_sr.training.template import Sampling, SR3Template
+from cl_sr.training.settings import Evaluation, Optimization
+from cl_sr.training.template import DiffusionTemplate
 
-SIZE = 16
+SIZE, SCALE = 16, 4
 COLOURS = {"warm": (200, 90, 40), "cold": (40, 90, 200), "green": (60, 200, 90)}
+# What a template is given as `Model`, `Optimization` or `Evaluation`: by the names of the tests.
+MODEL = {name: name for name in ("net", "schedule", "parametrization", "conditional")}
+OPTIMIZATION = {name: name for name in Optimization.__dataclass_fields__}
+EVALUATION = {
+    "sampling": "sampling",
+    "eval_stream": "stream",
+    "eval_every": "every",
+    "eval_batch_size": "batch_size",
+}
 
 
 class ToyNet(nn.Module):
@@ -53,21 +68,37 @@ class World:
     benchmark: Any
     images: list[Tensor]
 
-    def template(self, strategy: Any = "finetune", **changes: Any) -> SR3Template:
-        """An untrained template; the same weights each time."""
+    def template(self, strategy: Any = "finetune", **changes: Any) -> DiffusionTemplate:
+        """An untrained template; the same weights each time.
+
+        Args:
+            strategy: text, an object of `Strategy`, or a composition.
+            changes: arguments of the model, of `Optimization`, of `Evaluation` (`eval_every`, ...)
+                and of the template itself.
+        """
         seed_everything(0)
         settings: dict[str, Any] = {
             "net": ToyNet(),
             "schedule": NoiseSchedule.linear(100, 1e-4, 0.1),
             "parametrization": Parametrization("v", "residual"),
+            "degradation": Bicubic(SCALE),
             "iterations": [3] * len(self.images),
             "batch_size": 4,
             "sampling": Sampling("ddim", 2),
             "lr": 1e-2,
-            "ema": 0,
-            "strategy": find_strategy(strategy) if isinstance(strategy, str) else strategy,
-        }
-        return SR3Template(**(settings | changes))
+            "ema": 0.0,
+        } | changes
+
+        def taken(names: dict[str, str]) -> dict[str, Any]:
+            return {names[key]: settings.pop(key) for key in names if key in settings}
+
+        return DiffusionTemplate(
+            model=Model(**taken(MODEL), scale=SCALE),
+            strategy=strategy if isinstance(strategy, Composition) else compose(strategy),
+            optimization=Optimization(**taken(OPTIMIZATION)),
+            evaluation=Evaluation(**taken(EVALUATION)),
+            **settings,
+        )
 
     def train(self, strategy: Any = "finetune", experiences: int = 2, **changes: Any) -> Any:
         """A template that has learnt the first `experiences`."""
@@ -75,22 +106,49 @@ class World:
         self.learn(template, range(experiences))
         return template
 
-    def learn(self, template: SR3Template, experiences: Sequence[int]) -> None:
+    def learn(self, template: DiffusionTemplate, experiences: Sequence[int]) -> None:
         for number in experiences:
             template.train(self.benchmark.train_stream[number])
 
-    def at_end(self, template: SR3Template, number: int, action: Callable[[], None]) -> None:
-        """Learn an experience, and act at its end, when its images are still at hand."""
+    def adapt(self, template: DiffusionTemplate, number: int) -> None:
+        """Do what a template does before the first iteration of an experience, but train."""
+        learner, experience = template.learner, self.benchmark.train_stream[number]
+        template.learning = template.experience = experience
+        learner.number = number
+        learner.lr = template.optimizer.defaults["lr"]
+        learner.images = ExperienceImages(experience.dataset, SCALE, True)
+        template.strategy.each("adapt", learner, template.memory)
+
+    @contextmanager
+    def around(
+        self,
+        template: DiffusionTemplate,
+        hook: str,
+        *,
+        before: Callable[[], None] = lambda: None,
+        after: Callable[[], None] = lambda: None,
+    ) -> Iterator[None]:
+        """Something is done before and after `adapt`, `begin`, `settle` or `end` of all parts."""
         strategy = template.strategy
-        end = strategy.end
+        each = strategy.each
 
-        def both(template: SR3Template, memory: Any) -> None:
-            end(template, memory)
-            action()
+        def spy(called: str, learner: Any, memory: Any) -> None:
+            if called == hook:
+                before()
+            each(called, learner, memory)
+            if called == hook:
+                after()
 
-        object.__setattr__(strategy, "end", both)  # frozen, but for tests
-        self.learn(template, [number])
-        object.__delattr__(strategy, "end")
+        object.__setattr__(strategy, "each", spy)  # frozen, but for tests
+        try:
+            yield
+        finally:
+            object.__delattr__(strategy, "each")
+
+    def at_end(self, template: DiffusionTemplate, number: int, action: Callable[[], None]) -> None:
+        """Learn an experience, and act at its end, when its images are still at hand."""
+        with self.around(template, "end", after=action):
+            self.learn(template, [number])
 
     def place(self, domain: int, image: Tensor) -> int:
         """Which training image of a domain this is, mirrored or not; -1: none."""
@@ -98,6 +156,24 @@ class World:
             if torch.equal(image, known) or torch.equal(image, known.flip(-1)):
                 return k
         return -1
+
+    def places(self, domain: int, images: Tensor) -> list[int]:
+        """The same for each of several."""
+        return [self.place(domain, image) for image in images]
+
+    def samples(self, domain: int, count: int = 14) -> Samples:
+        """The first images of a domain with their low-resolution ones."""
+        hr = self.images[domain][:count]
+        return Samples(Bicubic(SCALE).degrade(hr), hr)
+
+    def restored(
+        self, template: DiffusionTemplate, net: nn.Module, lr: Tensor, seeds: Sequence[int]
+    ) -> Tensor:
+        """What a net makes of low-resolution images by `cl_sr.diffusion` alone, in [-1, 1]."""
+        model = template.model.model
+        denoiser = Denoiser(net, model.parametrization)
+        condition = to_floats(template.learner.degradation.condition(lr))
+        return sample(denoiser, condition, model.schedule, "ddim", 2, seeds=seeds)
 
 
 def _draw(colour: tuple[int, int, int]) -> Callable[[int, int], np.ndarray]:
@@ -117,7 +193,7 @@ def _world(lengths: tuple[int, ...]) -> World:
     )
     data = {
         domain.name: load_domain(
-            domain, None, size=SIZE, scale=4, standin_images=round(length / 0.7)
+            domain, None, size=SIZE, scale=SCALE, standin_images=round(length / 0.7)
         )
         for domain, length in zip(domains, lengths, strict=True)
     }
@@ -126,7 +202,8 @@ def _world(lengths: tuple[int, ...]) -> World:
         for d in data.values()
     ]
     assert tuple(map(len, images)) == lengths
-    return World(Stream("toy", "toy", domains).benchmark(data, scale=4, test_images=3), images)
+    benchmark = Stream("toy", "toy", domains).benchmark(data, Bicubic(SCALE), test_images=3)
+    return World(benchmark, images)
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from avalanche.training.plugins import SupervisedPlugin
 
+from cl_sr.avalanche import SupervisedPlugin
 from cl_sr.errors import InputError
-from cl_sr.strategies import find_strategy
+from cl_sr.strategies import Choice, Does, Traits, find_strategy
 from cl_sr.strategies.avalanche import FIT, UNFIT, Avalanche
-from cl_sr.training.scheduling import Scheduling
+from cl_sr.strategies.plugins.scheduling import Scheduling
 
 ARGUMENTS = {
     "AGEMPlugin": "patterns_per_experience=8,sample_size=8",
@@ -26,6 +26,7 @@ ARGUMENTS = {
     "ReplayPlugin": "mem_size=8",
     "SynapticIntelligencePlugin": "si_lambda=1000",
 }
+SHAPES = {"mix.weight": (4, 54, 3, 3), "mix.bias": (4,)}  # of a net: then plugins can be made
 
 
 def test_each_fit_one_is_tried_here() -> None:
@@ -50,15 +51,16 @@ def test_each_fit_one_trains(world: Any, plugin: str) -> None:
         pytest.importorskip("quadprog")
     strategy = find_strategy(f"avalanche:{plugin}:{ARGUMENTS[plugin]}")
     strategy.check(100)
+    strategy.check(100, SHAPES)
     template = world.template(strategy, iterations=[4, 6, 3])
-    before = template.weights().detach()
+    before = template.learner.weights().detach()
     for number in range(3):
         world.learn(template, [number])
-        after = template.weights().detach()
+        after = template.learner.weights().detach()
         assert after.isfinite().all()
         assert not torch.equal(before, after)
         before = after
-    assert len(template.seconds) == 3
+    assert len(template.stopwatch.seconds) == 3
 
 
 @pytest.mark.parametrize(
@@ -76,9 +78,9 @@ def test_a_regularizer_holds_the_weights_from_the_second_domain_on(
     def way(value: float) -> tuple[torch.Tensor, float]:
         text = f"avalanche:{plugin}:{strength}={value}"
         template = world.train(text, experiences=1, iterations=[10, 30, 1], clip=0)
-        before = template.weights().detach()
+        before = template.learner.weights().detach()
         world.learn(template, [1])
-        return before, float((template.weights().detach() - before).norm())
+        return before, float((template.learner.weights().detach() - before).norm())
 
     (first, free), (same, held) = way(0.0), way(1e5)
     assert torch.equal(first, same)
@@ -91,7 +93,7 @@ def test_replay_adds_images_of_the_first_domain_to_batches_of_the_second(world: 
     forward = template.forward
 
     def spy() -> torch.Tensor:
-        batches.append([int(world.place(0, packed[3:]) < 0) for packed in template.mb_x])
+        batches.append([int(k < 0) for k in world.places(0, template.samples.hr)])
         out: torch.Tensor = forward()
         return out
 
@@ -116,11 +118,11 @@ def test_gradients_are_projected_where_they_would_hurt_the_past(world: Any, plug
     found: list[torch.Tensor] = []
 
     def gradient() -> torch.Tensor:
-        return torch.cat([p.grad.flatten() for p in template.net.parameters()]).double()
+        return torch.cat([p.grad.flatten() for p in template.learner.net.parameters()]).double()
 
     class After(SupervisedPlugin):
         def after_backward(self, *_: Any, **__: Any) -> None:
-            if template.number == 0:
+            if template.learner.number == 0:
                 return
             own = next(p for p in template.plugins if type(p).__name__ == plugin)
             past = own.reference_gradients if plugin == "AGEMPlugin" else own.G[0]
@@ -145,7 +147,7 @@ def test_gradients_are_projected_where_they_would_hurt_the_past(world: Any, plug
 @pytest.mark.skipif(find_spec("quadprog") is not None, reason="quadprog is installed")
 def test_gem_without_its_solver_is_refused_before_a_run() -> None:
     with pytest.raises(InputError, match="quadprog"):
-        find_strategy(f"avalanche:GEMPlugin:{ARGUMENTS['GEMPlugin']}").check(100)
+        find_strategy(f"avalanche:GEMPlugin:{ARGUMENTS['GEMPlugin']}").check(100, SHAPES)
 
 
 @pytest.mark.parametrize("plugin", sorted(UNFIT))
@@ -180,16 +182,32 @@ def test_the_strategy_that_is_named_instead_is_shipped(plugin: str) -> None:
         ("SynapticIntelligencePlugin:si_lambda=much", "si_lambda=much is not a number"),
         ("EWCPlugin", "ewc_lambda"),
         ("AGEMPlugin:sample_size=3", "patterns_per_experience"),
-        ("LRSchedulerPlugin:step_size=3,speed=2", "speed"),
-        ("LRSchedulerPlugin:scheduler=StepLR", "step_size"),
-        ("LRSchedulerPlugin:scheduler=Nothing", "has no 'Nothing'"),
-        ("LRSchedulerPlugin:scheduler=Optimizer", "has no 'Optimizer'"),
-        ("LRSchedulerPlugin:scheduler=ReduceLROnPlateau", "metric"),
+        ("ReplayPlugin:arguments=3", "arguments"),
     ],
 )
 def test_what_is_wrong_is_named_before_a_run(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
         find_strategy(f"avalanche:{text}").check(100)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("step_size=3,speed=2", "speed"),
+        ("scheduler=StepLR", "step_size"),
+        ("scheduler=Nothing", "has no 'Nothing'"),
+        ("scheduler=Optimizer", "has no 'Optimizer'"),
+        ("scheduler=ReduceLROnPlateau", "metric"),
+    ],
+)
+def test_what_pytorch_does_not_take_is_named_when_there_is_a_net(
+    arguments: str, message: str
+) -> None:
+    strategy = find_strategy(f"avalanche:LRSchedulerPlugin:{arguments}")
+    strategy.check(100)  # without torch, it cannot be known
+    with pytest.raises(InputError, match=message) as error:
+        strategy.check(100, SHAPES)
     assert "\n" not in str(error.value)
 
 
@@ -199,10 +217,40 @@ def test_a_plugin_must_be_named(text: str) -> None:
         find_strategy(text).check(100)
 
 
-def test_arguments_reach_the_plugin(world: Any) -> None:
-    template = world.template("avalanche:ReplayPlugin:mem_size=7,batch_size_mem=3")
-    (plugin,) = Avalanche("ReplayPlugin", "mem_size=7,batch_size_mem=3").plugins(template)
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        find_strategy("avalanche:ReplayPlugin:mem_size=7,batch_size_mem=3"),
+        find_strategy(
+            Choice("avalanche", {"plugin": "ReplayPlugin", "mem_size": 7, "batch_size_mem": 3})
+        ),
+        Avalanche("ReplayPlugin", {"mem_size": "7", "batch_size_mem": 3}),
+    ],
+    ids=["text", "config.yaml", "Python"],
+)
+def test_arguments_reach_the_plugin(strategy: Any) -> None:
+    (plugin,) = strategy.plugins()
     assert (plugin.mem_size, plugin.batch_size_mem, plugin.batch_size) == (7, 3, None)
+
+
+def test_each_run_has_plugins_of_its_own(world: Any) -> None:
+    strategy = find_strategy("avalanche:ReplayPlugin:mem_size=7")
+    templates = [world.template(strategy) for _ in range(2)]
+    first, second = (
+        [p for p in t.plugins if type(p).__name__ == "ReplayPlugin"] for t in templates
+    )
+    assert len(first) == len(second) == 1
+    assert first[0] is not second[0]
+
+
+@pytest.mark.parametrize("plugin", sorted(FIT))
+def test_which_hold_weights_and_which_set_the_pace(plugin: str) -> None:
+    """By what they are called and documented as; of none the first domain is plain fine-tuning."""
+    held = {"EWCPlugin", "MASPlugin", "RWalkPlugin", "SynapticIntelligencePlugin"}
+    does = {Does.HOLDS_WEIGHTS} if plugin in held else set()
+    does |= {Does.SETS_PACE} if plugin == "LRSchedulerPlugin" else set()
+    traits = Avalanche(plugin).traits
+    assert traits == Traits(does=frozenset(does), contiguous=plugin == "AGEMPlugin")
 
 
 def rates(world: Any, text: str, iterations: list[int], **changes: Any) -> list[list[float]]:
@@ -212,7 +260,7 @@ def rates(world: Any, text: str, iterations: list[int], **changes: Any) -> list[
     forward = template.forward
 
     def spy() -> torch.Tensor:
-        found[template.number].append(template.optimizer.param_groups[0]["lr"])
+        found[template.learner.number].append(template.optimizer.param_groups[0]["lr"])
         out: torch.Tensor = forward()
         return out
 
@@ -259,7 +307,9 @@ def test_a_list_of_milestones_can_be_given(world: Any) -> None:
 def test_a_schedule_goes_on_from_its_state() -> None:
     def scheduling() -> tuple[torch.optim.Optimizer, Scheduling]:
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-        return optimizer, Scheduling(optimizer, "StepLR", {"step_size": 3, "gamma": 0.5})
+        plugin = Scheduling("StepLR", {"step_size": 3, "gamma": 0.5})
+        plugin.before_training_exp(SimpleNamespace(optimizer=optimizer))
+        return optimizer, plugin
 
     # The plugin asks nothing else of a template.
     template = SimpleNamespace(

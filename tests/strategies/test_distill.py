@@ -11,9 +11,9 @@ from torch import nn
 
 from cl_sr.diffusion import q_sample
 from cl_sr.errors import InputError
-from cl_sr.strategies import compose, find_strategy
+from cl_sr.models.objective import Seen
+from cl_sr.strategies import compose
 from cl_sr.strategies.distill import Distill
-from cl_sr.training.packed import Seen
 
 
 def seen_by(template: Any, rows: int = 6, new: int = 4) -> Seen:
@@ -22,19 +22,19 @@ def seen_by(template: Any, rows: int = 6, new: int = 4) -> Seen:
     condition, image, noise = torch.randn(3, rows, 3, 8, 8, generator=generator)
     level = torch.linspace(0.1, 0.9, rows)
     noisy = q_sample(image, level, noise)
-    answer = template.net(noisy, condition, level)
+    answer = template.learner.net(noisy, condition, level)
     return Seen(noisy, condition, level, answer, image, new)
 
 
 def test_the_teacher_is_the_net_of_before_the_experience(world: Any) -> None:
     template = world.train("distill", experiences=1, ema=0.5)
-    before = {name: weight.clone() for name, weight in template.net.state_dict().items()}
+    before = {name: weight.clone() for name, weight in template.learner.net.state_dict().items()}
     teachers: list[dict[str, torch.Tensor]] = []
     penalty = template.strategy.penalty
 
-    def spy(template: Any, memory: Any) -> Any:
+    def spy(learner: Any, memory: Any) -> Any:
         teachers.append({k: v.clone() for k, v in memory["0-distill"]["teacher"].items()})
-        return penalty(template, memory)
+        return penalty(learner, memory)
 
     object.__setattr__(template.strategy, "penalty", spy)
     world.learn(template, [1])
@@ -51,8 +51,8 @@ def test_a_student_that_has_not_moved_has_no_penalty_at_all(world: Any) -> None:
     penalties: list[float] = []
     penalty = template.strategy.penalty
 
-    def spy(template: Any, memory: Any) -> Any:
-        found = penalty(template, memory)
+    def spy(learner: Any, memory: Any) -> Any:
+        found = penalty(learner, memory)
         penalties.append(float(found.detach()))
         return found
 
@@ -66,16 +66,15 @@ def test_a_student_that_has_not_moved_has_no_penalty_at_all(world: Any) -> None:
     ("on", "rows"), [("new", slice(0, 4)), ("past", slice(4, 6)), ("all", slice(0, 6))]
 )
 def test_the_penalty_by_hand_on_new_and_past_rows(world: Any, on: Any, rows: slice) -> None:
-    template, other = world.template(), world.template().net
+    template, other = world.template(), world.template().learner.net
     for weight in other.parameters():
         nn.init.normal_(weight)
-    template.seen = seen_by(template)
-    seen = template.seen
+    seen = template.learner.seen = seen_by(template)
     wanted = other(seen.noisy, seen.condition, seen.level)
     squares = (seen.answer - wanted).square()[rows]
     memory = {"teacher": other.state_dict()}
     for weight in (1.0, 0.25):
-        found = torch.as_tensor(Distill(weight, on).penalty(template, memory))
+        found = torch.as_tensor(Distill(weight, on).penalty(template.learner, memory))
         assert float(found.detach()) == pytest.approx(
             weight * float(squares.detach().mean()), rel=1e-5
         )
@@ -91,14 +90,14 @@ def test_with_replay_the_last_rows_of_a_batch_are_the_past(world: Any) -> None:
     penalty = template.strategy.penalty
     compared: list[float] = []
 
-    def spy(template: Any, memory: Any) -> Any:
-        found, seen = penalty(template, memory), template.seen
-        teacher = template.net_of(memory["1-distill"]["teacher"])
+    def spy(learner: Any, memory: Any) -> Any:
+        found, seen = penalty(learner, memory), learner.seen
+        teacher = learner.net_of(memory["1-distill"]["teacher"])
         assert seen.new == 3
         wanted = teacher(seen.noisy, seen.condition, seen.level)[3:]
         expected = 2 * (seen.answer[3:] - wanted).square().mean()
         assert torch.allclose(found, expected)
-        assert world.place(0, template.mb_x[3][3:]) >= 0
+        assert world.place(0, template.samples.hr[3]) >= 0
         compared.append(float(expected.detach()))
         return found
 
@@ -111,16 +110,17 @@ def test_with_replay_the_last_rows_of_a_batch_are_the_past(world: Any) -> None:
 def test_there_is_no_past_to_distil_on_without_rehearsal() -> None:
     for alone in ("distill:on=past", "distill:on=past+ewc"):
         with pytest.raises(InputError, match=r"distill does nothing .* add --strategy replay"):
-            compose(find_strategy(alone))
-    find_strategy("distill:on=past+generative-distill")
+            compose(alone)
+    compose("distill:on=past+generative-distill")
 
 
 def test_nothing_is_distilled_in_the_first_experience_or_in_evaluation(world: Any) -> None:
     template = world.template()
-    template.seen = seen_by(template)
-    assert Distill().penalty(template, {}) == 0
-    template.seen = None
-    assert Distill().penalty(template, {"teacher": template.net.state_dict()}) == 0
+    learner = template.learner
+    learner.seen = seen_by(template)
+    assert Distill().penalty(learner, {}) == 0
+    learner.seen = None
+    assert Distill().penalty(learner, {"teacher": template.learner.net.state_dict()}) == 0
 
 
 def test_an_unconditional_net_is_asked_without_a_condition(world: Any) -> None:
@@ -133,20 +133,20 @@ def test_an_unconditional_net_is_asked_without_a_condition(world: Any) -> None:
             assert condition is None
             return self.scale * noisy
 
-    template = world.template(net=Unconditional(), conditional=False)
+    learner = world.template(net=Unconditional(), conditional=False).learner
     noisy = torch.ones(2, 3, 4, 4)
-    shown = Seen(noisy, None, torch.ones(2), template.net(noisy, None, None), noisy, 2)
-    template.seen = replace(shown, new=2)
-    found = Distill().penalty(template, {"teacher": {"scale": torch.tensor(5.0)}})
+    shown = Seen(noisy, None, torch.ones(2), learner.net(noisy, None, None), noisy, 2)
+    learner.seen = replace(shown, new=2)
+    found = Distill().penalty(learner, {"teacher": {"scale": torch.tensor(5.0)}})
     assert float(torch.as_tensor(found).detach()) == 9
 
 
 def test_a_heavy_teacher_holds_the_student(world: Any) -> None:
     def way(weight: float) -> float:
         template = world.train(f"distill:weight={weight}", experiences=1, iterations=[8, 12, 1])
-        before = template.weights().detach()
+        before = template.learner.weights().detach()
         world.learn(template, [1])
-        return float((template.weights() - before).norm().detach())
+        return float((template.learner.weights() - before).norm().detach())
 
     assert way(1000) < 0.7 * way(0)
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from cl_sr.data.resize import downsample, upsample
+from cl_sr.data.samples import Samples
+from cl_sr.degradations.resize import downsample, upsample
 from cl_sr.errors import InputError
 from cl_sr.strategies.generative_distill import GenerativeDistill
 
@@ -17,15 +18,8 @@ OWN = "0-generative-distill"
 def begun(world: Any, template: Any, number: int) -> dict[str, Any]:
     """What is remembered while an experience lasts."""
     found: dict[str, Any] = {}
-    begin = template.strategy.begin
-
-    def spy(template: Any, memory: Any) -> None:
-        begin(template, memory)
-        found.update(memory[OWN])
-
-    object.__setattr__(template.strategy, "begin", spy)
-    world.learn(template, [number])
-    object.__delattr__(template.strategy, "begin")
+    with world.around(template, "begin", after=lambda: found.update(template.memory[OWN])):
+        world.learn(template, [number])
     return found
 
 
@@ -41,10 +35,10 @@ def test_pairs_are_of_all_earlier_domains_and_of_no_other(
     world: Any, number: int, counts: list[int]
 ) -> None:
     template = world.train("generative-distill:size=7,components=4", experiences=number)
-    pairs = begun(world, template, number)["pairs"]
-    assert pairs.dtype == torch.uint8
-    assert pairs.shape == (7, 6, 16, 16)
-    found = [nearest_domain(world, pair[:3]) for pair in pairs]
+    pairs = Samples(**begun(world, template, number)["samples"])
+    assert pairs.lr.dtype == pairs.hr.dtype == torch.uint8
+    assert (pairs.lr.shape, pairs.hr.shape) == ((7, 3, 4, 4), (7, 3, 16, 16))
+    found = [nearest_domain(world, upsample(low[None], 4)[0]) for low in pairs.lr]
     assert found == [k for k, count in enumerate(counts) for _ in range(count)]
 
 
@@ -56,32 +50,31 @@ def test_a_pair_is_an_enlarged_drawing_and_what_the_old_net_makes_of_it(
     template = world.train("generative-distill:size=5,components=4", experiences=1)
     drawn: list[torch.Tensor] = []
     asked: list[tuple[torch.Tensor, list[int]]] = []
-    draw, sample = Gaussian.draw, template.sample
+    draw, restore = Gaussian.draw, template.learner.restore
 
     def draw_spy(self: Gaussian, count: int) -> torch.Tensor:
         drawn.append(draw(self, count))
         return drawn[-1]
 
-    def sample_spy(condition: torch.Tensor, seeds: Any, net: Any = None) -> torch.Tensor:
-        asked.append((condition, list(seeds)))
-        images: torch.Tensor = sample(condition, seeds, net)
-        return images
+    def restore_spy(lr: torch.Tensor, seeds: Any, weights: Any) -> torch.Tensor:
+        asked.append((lr, list(seeds)))
+        return restore(lr, seeds, weights)
 
     monkeypatch.setattr(Gaussian, "draw", draw_spy)
-    template.sample = sample_spy
-    before = {k: v.clone() for k, v in template.net.state_dict().items()}
+    monkeypatch.setattr(template.learner, "restore", restore_spy)
+    before = {k: v.clone() for k, v in template.learner.net.state_dict().items()}
     held = begun(world, template, 1)
     assert all(torch.equal(held["teacher"][k], before[k]) for k in before)
     low = (drawn[0].view(-1, 3, 4, 4) * 255).round().clamp(0, 255).to(torch.uint8)
-    condition = upsample(low, 4)
-    assert torch.equal(held["pairs"][:, :3], condition)
+    pairs = Samples(**held["samples"])
+    assert torch.equal(pairs.lr, low)
     ((shown, seeds),) = asked
-    assert torch.allclose(shown, condition / 127.5 - 1)
+    assert torch.equal(shown, low)
     assert len(set(seeds)) == 5
-    old = world.template()
-    old.net.load_state_dict(before)
-    images = (old.sample(shown, seeds).detach() + 1) * 127.5
-    assert (held["pairs"][:, 3:] - images.clamp(0, 255)).abs().max() < 0.51  # of 255, rounded
+    old = world.template().learner.net
+    old.load_state_dict(before)
+    images = (world.restored(template, old, low, seeds) + 1) * 127.5
+    assert (pairs.hr - images.clamp(0, 255)).abs().max() < 0.51  # of 255, rounded
 
 
 def test_the_statistics_are_those_of_the_low_resolution_images(world: Any) -> None:
@@ -118,23 +111,23 @@ def test_no_image_is_kept_between_experiences(world: Any) -> None:
 def test_its_rows_are_to_be_answered_as_the_teacher_did_and_the_others_truly(world: Any) -> None:
     text = "replay:size=4,ratio=0.25+generative-distill:size=6,ratio=0.25,components=2"
     template = world.train(text, experiences=1, batch_size=8)
-    before = {k: v.clone() for k, v in template.net.state_dict().items()}
+    before = {k: v.clone() for k, v in template.learner.net.state_dict().items()}
     compared: list[int] = []
     target = template.strategy.target
 
-    def spy(template: Any, memory: Any, seen: Any) -> torch.Tensor:
-        wanted: torch.Tensor = target(template, memory, seen)
+    def spy(learner: Any, memory: Any, seen: Any) -> torch.Tensor:
+        wanted: torch.Tensor = target(learner, memory, seen)
         rows = seen.rows["generative-distill"]
         assert (seen.rows["replay"], rows) == (slice(6, 8), slice(4, 6))
-        teacher = template.net_of(before)
+        teacher = learner.net_of(before)
         expected = seen.truth.clone()
         expected[4:6] = teacher(seen.noisy[4:6], seen.condition[4:6], seen.level[4:6])
         assert torch.allclose(wanted, expected, atol=1e-6)
         assert not torch.allclose(wanted[4:6], seen.truth[4:6], atol=1e-2)
         assert not wanted.requires_grad
-        pairs = memory["1-generative-distill"]["pairs"].tolist()
-        for packed in template.mb_x[4:6]:
-            assert packed.tolist() in pairs or packed.flip(-1).tolist() in pairs
+        pairs = Samples(**memory["1-generative-distill"]["samples"])
+        either = [*pairs.packed().tolist(), *pairs.mirrored().packed().tolist()]
+        assert all(packed.tolist() in either for packed in template.samples[4:6].packed())
         compared.append(seen.new)
         return wanted
 
@@ -152,10 +145,10 @@ def test_the_loss_is_that_of_the_teachers_answers(world: Any) -> None:
 
     def spy() -> torch.Tensor:
         loss: torch.Tensor = criterion()
-        seen = template.seen
+        seen = template.learner.seen
         assert seen is not None
         expected = (seen.answer - seen.truth).square().mean()
-        teacher = template.net_of(template.memory[OWN]["teacher"])
+        teacher = template.learner.net_of(template.memory[OWN]["teacher"])
         past = teacher(seen.noisy[2:], seen.condition[2:], seen.level[2:])
         assert torch.allclose(seen.truth[2:], past, atol=1e-6)
         losses.append((float(loss.detach()), float(expected.detach())))
@@ -169,8 +162,8 @@ def test_the_loss_is_that_of_the_teachers_answers(world: Any) -> None:
 
 def test_in_the_first_experience_it_is_fine_tuning(world: Any) -> None:
     settings: dict[str, Any] = {"experiences": 1}
-    plain = world.train("finetune", **settings)
-    assert torch.equal(world.train("generative-distill", **settings).weights(), plain.weights())
+    plain, drawing = (world.train(s, **settings) for s in ("finetune", "generative-distill"))
+    assert torch.equal(drawing.learner.weights(), plain.learner.weights())
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ OWN = "0-lora"
 
 
 def state(template: Any) -> dict[str, torch.Tensor]:
-    return {name: weight.clone() for name, weight in template.net.state_dict().items()}
+    return {name: weight.clone() for name, weight in template.learner.net.state_dict().items()}
 
 
 def inputs(rows: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -32,11 +32,10 @@ def test_at_first_an_adapter_changes_nothing(world: Any, unet: Any) -> None:
     template = world.train("lora:rank=2", experiences=1, net=unet())
     x = inputs()
     with torch.no_grad():
-        before = template.net(*x)
-        template.learning = world.benchmark.train_stream[1]
-        template.strategy.adapt(template, template.memory)
-        assert adapted(template.net)
-        assert torch.equal(template.net(*x), before)
+        before = template.learner.net(*x)
+        world.adapt(template, 1)
+        assert adapted(template.learner.net)
+        assert torch.equal(template.learner.net(*x), before)
 
 
 def test_only_adapters_are_trained_and_the_weights_below_them_never_move(
@@ -48,11 +47,11 @@ def test_only_adapters_are_trained_and_the_weights_below_them_never_move(
     train = template._train_exp
 
     def spy(*args: Any, **kwargs: Any) -> None:
-        named = {id(p): name for name, p in template.net.named_parameters()}
+        named = {id(p): name for name, p in template.learner.net.named_parameters()}
         (group,) = template.optimizer.param_groups
         trained.extend(named[id(p)] for p in group["params"])
         train(*args, **kwargs)
-        for name, weight in template.net.state_dict().items():
+        for name, weight in template.learner.net.state_dict().items():
             plain = name.replace("parametrizations.weight.original", "weight")
             if plain in base:
                 assert torch.equal(weight, base[plain]), name
@@ -71,8 +70,8 @@ def test_after_it_the_net_is_plain_and_its_weights_are_w_plus_b_a(world: Any, un
     world.learn(template, [1])
     after, adapter = state(template), template.memory[OWN]["adapter-1"]
     assert after.keys() == base.keys()
-    assert not adapted(template.net)
-    assert all(weight.requires_grad for weight in template.net.parameters())
+    assert not adapted(template.learner.net)
+    assert all(weight.requires_grad for weight in template.learner.net.parameters())
     for name, weight in base.items():
         layer = name.removesuffix(".weight")
         if f"{layer}.A" not in adapter or name == layer:
@@ -88,19 +87,18 @@ def test_after_it_the_net_is_plain_and_its_weights_are_w_plus_b_a(world: Any, un
 def test_merged_weights_answer_as_the_adapted_net_did(world: Any, unet: Any) -> None:
     template = world.train("lora:rank=2", experiences=1, net=unet())
     x, answers = inputs(), list[torch.Tensor]()
-    settle = template.strategy.settle
+    learner = template.learner
 
-    def spy(template: Any, memory: Any) -> None:
+    def ask() -> None:
         with torch.no_grad():
-            assert adapted(template.net)
-            answers.append(template.net(*x))
-            answers.append(template.net_of(template.inference_state)(*x))
-        settle(template, memory)
+            assert adapted(learner.net)
+            answers.append(learner.net(*x))
+            answers.append(learner.net_of(learner.state())(*x))
 
-    object.__setattr__(template.strategy, "settle", spy)
-    world.learn(template, [1])
+    with world.around(template, "settle", before=ask):
+        world.learn(template, [1])
     with torch.no_grad():
-        merged = template.net(*x)
+        merged = template.learner.net(*x)
     for answer in answers:
         assert torch.allclose(answer, merged, atol=1e-5)
 
@@ -109,14 +107,8 @@ def test_the_adapter_of_the_third_domain_starts_from_the_first_weights(world: An
     template = world.train("lora:rank=2", experiences=2)
     after_two, first = state(template), template.memory[OWN]["base"]
     started: list[dict[str, torch.Tensor]] = []
-    begin = template.strategy.begin
-
-    def spy(template: Any, memory: Any) -> None:
-        started.append({k: v.clone() for k, v in template.inference_state.items()})
-        begin(template, memory)
-
-    object.__setattr__(template.strategy, "begin", spy)
-    world.learn(template, [2])
+    with world.around(template, "begin", before=lambda: started.append(template.learner.state())):
+        world.learn(template, [2])
     assert all(torch.equal(started[0][name], first[name]) for name in first)
     assert any(not torch.equal(after_two[name], first[name]) for name in first)
     assert set(template.memory[OWN]) == {"base", "adapter-1", "adapter-2"}
@@ -138,13 +130,13 @@ def test_where_names_the_layers(world: Any, unet: Any) -> None:
 
 def test_a_place_that_names_no_layer_is_refused() -> None:
     shapes = {"ups.0.weight": (4, 4, 3, 3), "ups.0.bias": (4,), "norm.weight": (4,)}
-    Lora(where="ups").check_net(shapes)
+    Lora(where="ups").check(100, shapes)
     with pytest.raises(InputError, match="where=bias names no layer"):
-        Lora(where="bias").check_net(shapes)
+        Lora(where="bias").check(100, shapes)
     # A norm has no factors, but its weights can be trained and kept.
     with pytest.raises(InputError, match="where=norm names no layer"):
-        Lora(where="norm").check_net(shapes)
-    Lora(where="norm", train="weights").check_net(shapes)
+        Lora(where="norm").check(100, shapes)
+    Lora(where="norm", train="weights").check(100, shapes)
 
 
 def test_the_rate_is_multiplied_from_the_second_domain_on(world: Any) -> None:
@@ -164,10 +156,10 @@ def test_the_rate_is_multiplied_from_the_second_domain_on(world: Any) -> None:
 
 def test_what_is_written_are_the_factors(world: Any, unet: Any, tmp_path: Path) -> None:
     template = world.train("lora:rank=2", experiences=1, net=unet())
-    template.strategy.export(template, template.memory, tmp_path)
+    template.strategy.export(template.learner, template.memory, tmp_path)
     assert list(tmp_path.iterdir()) == []  # the first domain has no adapter
     world.learn(template, [1])
-    template.strategy.export(template, template.memory, tmp_path)
+    template.strategy.export(template.learner, template.memory, tmp_path)
     written = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     adapter = template.memory[OWN]["adapter-1"]
     assert len(written) == len(adapter)
@@ -182,7 +174,7 @@ def test_peft_reads_what_is_written(world: Any, unet: Any, tmp_path: Path) -> No
     template = world.train("lora:rank=2", experiences=1, net=unet())
     base = state(template)
     world.learn(template, [1])
-    template.strategy.export(template, template.memory, tmp_path)
+    template.strategy.export(template.learner, template.memory, tmp_path)
     folder = tmp_path / "adapter"
     config = peft.PeftConfig.from_pretrained(folder)
     assert type(config) is peft.LoraConfig
@@ -199,7 +191,7 @@ def test_peft_reads_what_is_written(world: Any, unet: Any, tmp_path: Path) -> No
     assert result.unexpected_keys == []
     assert not [name for name in result.missing_keys if "lora_" in name]
     with torch.no_grad():
-        found, expected = net.eval()(*x), template.net.eval()(*x)
+        found, expected = net.eval()(*x), template.learner.net.eval()(*x)
     assert torch.allclose(found, expected, atol=1e-5)
     assert not torch.allclose(found, plain, atol=1e-3)
     assert json.loads((folder / "adapter_config.json").read_text())["r"] == 2
@@ -222,26 +214,20 @@ def test_peft_wraps_a_net_with_what_is_written(
     fresh = unet()
     fresh.load_state_dict(state(template))
     world.learn(template, [1])
-    template.strategy.export(template, template.memory, tmp_path)
+    template.strategy.export(template.learner, template.memory, tmp_path)
     wrapped = peft.PeftModel.from_pretrained(fresh, tmp_path / "adapter").eval()
     x = inputs()
     with torch.no_grad():
-        assert torch.allclose(wrapped(*x), template.net.eval()(*x), atol=1e-5)
+        assert torch.allclose(wrapped(*x), template.learner.net.eval()(*x), atol=1e-5)
 
 
 def test_weights_that_were_trained_are_cut_down_to_an_adapter(world: Any, unet: Any) -> None:
     """Their change, by NumPy's singular value decomposition; all of that of biases and norms."""
     template = world.train("lora:rank=2,train=weights", experiences=1, net=unet())
     base, trained = state(template), dict[str, torch.Tensor]()
-    settle = template.strategy.settle
-
-    def spy(template: Any, memory: Any) -> None:
-        trained.update(state(template))
-        settle(template, memory)
-
-    object.__setattr__(template.strategy, "settle", spy)
-    world.learn(template, [1])
-    for name, weight in template.net.state_dict().items():
+    with world.around(template, "settle", before=lambda: trained.update(state(template))):
+        world.learn(template, [1])
+    for name, weight in template.learner.net.state_dict().items():
         if weight.ndim < 2:
             assert not torch.equal(trained[name], base[name])
             assert torch.allclose(weight, trained[name], atol=1e-6)
@@ -255,14 +241,16 @@ def test_weights_that_were_trained_are_cut_down_to_an_adapter(world: Any, unet: 
 
 def test_at_full_rank_trained_weights_are_those_of_fine_tuning(world: Any) -> None:
     whole, plain = world.train("lora:rank=99,train=weights"), world.train("finetune")
-    assert torch.allclose(whole.weights(), plain.weights(), atol=1e-5)
+    assert torch.allclose(whole.learner.weights(), plain.learner.weights(), atol=1e-5)
 
 
 @pytest.mark.parametrize(("train", "rate"), [("factors", 0.03), ("weights", 0.01)])
-def test_the_rate_is_that_of_what_is_trained(train: Any, rate: float) -> None:
-    strategy = Lora(lr=3, train=train)
-    assert strategy.learning_rate(0, 0.01) == 0.01
-    assert strategy.learning_rate(1, 0.01) == pytest.approx(rate)
+def test_the_rate_is_that_of_what_is_trained(world: Any, train: Any, rate: float) -> None:
+    template = world.template(Lora(lr=3, train=train), lr=0.01)
+    world.adapt(template, 0)
+    assert template.learner.lr == 0.01
+    world.adapt(template, 1)
+    assert template.learner.lr == pytest.approx(rate)
 
 
 @pytest.mark.parametrize("train", ["factors", "weights"])
@@ -271,7 +259,7 @@ def test_every_layer_that_is_written_has_the_rank_of_the_configuration(
 ) -> None:
     """The last convolution has three channels: no more singular values than that."""
     template = world.train(f"lora:rank=6,train={train}", net=unet())
-    template.strategy.export(template, template.memory, tmp_path)
+    template.strategy.export(template.learner, template.memory, tmp_path)
     written = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     pattern = config["rank_pattern"]

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from cl_sr.data.pairs import pack
+from cl_sr.data.samples import Samples
+from cl_sr.degradations import AveragePool, Bicubic
 from cl_sr.errors import InputError
 from cl_sr.strategies import compose
+from cl_sr.strategies.memory import drawn as drawn_from
+from cl_sr.strategies.memory import keep
 from cl_sr.strategies.replay import Replay, blended
 
 OWN = "0-replay"
@@ -55,7 +58,7 @@ def test_each_keeps_as_many_of_every_domain(world: Any) -> None:
 
 def test_each_and_balanced_are_the_same_until_there_are_two_domains(world: Any) -> None:
     nets = [
-        world.train(Replay(size=3, policy=policy), experiences=2).net.state_dict()
+        world.train(Replay(size=3, policy=policy), experiences=2).learner.net.state_dict()
         for policy in ("each", "balanced")
     ]
     assert all(torch.equal(nets[0][name], nets[1][name]) for name in nets[0])
@@ -82,7 +85,7 @@ def test_a_reservoir_has_domains_in_proportion_and_images_alike(make_world: Any)
 
     def remember() -> None:
         for memory in memories:
-            strategy.end(template, memory)
+            strategy.end(template.learner, memory)
             assert len(memory["images"]) == len(memory["keys"]) == 10
 
     torch.manual_seed(3)
@@ -127,8 +130,9 @@ def test_the_share_of_a_batch_is_exact_and_its_size_unchanged(
 
     def spy() -> torch.Tensor:
         out: torch.Tensor = forward()
-        assert template.seen is not None
-        shown.append((template.number, template.seen.new, template.mb_x.clone()))
+        learner = template.learner
+        assert learner.seen is not None
+        shown.append((learner.number, learner.seen.new, template.samples.hr.clone()))
         return out
 
     template.forward = spy
@@ -137,23 +141,24 @@ def test_the_share_of_a_batch_is_exact_and_its_size_unchanged(
     assert all(len(images) == batch for *_, images in shown)
     for number, new, images in shown:
         assert new == (batch if number == 0 else batch - past)
-        for k, packed in enumerate(images):
-            assert world.place(1 if number and k < new else 0, packed[3:]) >= 0
+        for k, image in enumerate(images):
+            assert world.place(1 if number and k < new else 0, image) >= 0
 
 
-def test_conditions_are_those_of_the_images(world: Any) -> None:
-    template = world.train(Replay(size=8), experiences=1)
+@pytest.mark.parametrize("degradation", [Bicubic(4), AveragePool(4)], ids=["bicubic", "area"])
+def test_conditions_are_those_of_the_images(world: Any, degradation: Any) -> None:
+    template = world.train(Replay(size=8), experiences=1, degradation=degradation)
     (strategy,) = template.strategy.parts
     kept = template.memory[OWN]
     was = kept["images.0"].clone()
-    strategy.begin(template, kept)
+    strategy.begin(template.learner, kept)
     mirrored = 0
     for _ in range(5):
-        packed = strategy.rehearsal(template, kept, 12)
-        assert packed.dtype == torch.uint8
-        assert packed.shape == (6, 6, 16, 16)
-        assert torch.equal(packed, pack(packed[:, 3:], 4, "bicubic"))
-        for image in packed[:, 3:]:
+        samples = strategy.rehearsal(template.learner, kept, 12)
+        assert samples.lr.dtype == samples.hr.dtype == torch.uint8
+        assert (samples.lr.shape, samples.hr.shape) == ((6, 3, 4, 4), (6, 3, 16, 16))
+        assert torch.equal(samples.lr, degradation.degrade(samples.hr.contiguous()))
+        for image in samples.hr:
             (same,) = [old for old in was if torch.equal(old, image) or _mirror(old, image)]
             mirrored += _mirror(same, image)
     assert 4 < mirrored < 26  # of 30, half in the mean
@@ -165,8 +170,8 @@ def test_images_of_the_past_are_mirrored_where_new_ones_are(world: Any) -> None:
     (strategy,) = template.strategy.parts
     kept = template.memory[OWN]
     was = kept["images.0"].clone()
-    strategy.begin(template, kept)
-    for image in strategy.rehearsal(template, kept, 24)[:, 3:]:
+    strategy.begin(template.learner, kept)
+    for image in strategy.rehearsal(template.learner, kept, 24).hr:
         assert any(torch.equal(old, image) for old in was)
 
 
@@ -176,7 +181,7 @@ def _mirror(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def test_nothing_is_rehearsed_in_the_first_experience(world: Any) -> None:
     template = world.template("replay")
-    assert template.strategy.parts[0].rehearsal(template, {}, 4) is None
+    assert template.strategy.parts[0].rehearsal(template.learner, {}, 4) is None
 
 
 @pytest.mark.gpu
@@ -184,13 +189,16 @@ def test_which_images_are_drawn_does_not_depend_on_where_they_lie(world: Any) ->
     """Resuming moves what is remembered to the device; before, `end` left it on the CPU."""
     template = world.train(Replay(size=8), experiences=1)
     (strategy,) = template.strategy.parts
-    strategy.begin(template, template.memory[OWN])
+    strategy.begin(template.learner, template.memory[OWN])
+    kept = Samples(**template.memory[OWN]["samples"])
     drawn = []
     for device in ("cpu", "cuda"):
         torch.manual_seed(1)
-        memory = {k: v.to(device) for k, v in template.memory[OWN].items()}
-        drawn.append(strategy.rehearsal(template, memory, 12))
-    assert torch.equal(*drawn)
+        memory = dict[str, Any]()
+        keep(memory, kept.to(device))
+        drawn.append(strategy.rehearsal(template.learner, memory, 12))
+    assert drawn[1].hr.device.type == "cuda"
+    assert torch.equal(drawn[0].packed(), drawn[1].to("cpu").packed())
 
 
 @pytest.mark.parametrize("options", [{"size": 0}, {"ratio": 0.0}, {"ratio": 1.0}])
@@ -200,33 +208,57 @@ def test_what_cannot_work_is_refused(options: dict[str, Any]) -> None:
 
 
 def test_blends_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    pairs, others = torch.tensor([200, 10]), torch.tensor([100, 255])
+    first, second = (grey([200, 10]), grey([100, 255]))
     shares = torch.tensor([0.25, 1.0])
     monkeypatch.setattr(torch, "rand", lambda *shape: shares.view(shape))
-    first, second = (x.to(torch.uint8).view(2, 1, 1, 1).expand(2, 6, 4, 4) for x in (pairs, others))
-    found = blended(first, second)
-    assert found.dtype == torch.uint8
-    assert found[:, 0, 0, 0].tolist() == [125, 10]
+    found = blended(first, second, Bicubic(2))
+    assert found.hr.dtype == found.lr.dtype == torch.uint8
+    assert found.hr[:, 0, 0, 0].tolist() == [125, 10]
+    assert found.lr[:, 0, 0, 0].tolist() == [125, 10]
+    assert (found.hr.shape, found.lr.shape) == ((2, 3, 4, 4), (2, 3, 2, 2))
 
 
-def test_a_blend_of_pairs_is_a_pair(world: Any) -> None:
-    """Its condition is what its image gives, but for rounding and values out of range."""
-    images = world.images[0].clamp(40, 215)
-    pairs = pack(images, 4, "bicubic")
-    mixed = blended(pairs, pairs.flip(0))
-    expected = pack(mixed[:, 3:].contiguous(), 4, "bicubic")[:, :3]
-    assert (mixed[:, :3].int() - expected.int()).abs().max() <= 3
-    assert not torch.equal(mixed, pairs)
+@pytest.mark.parametrize("degradation", [Bicubic(4), AveragePool(4)], ids=["bicubic", "area"])
+def test_a_blend_is_degraded_anew(world: Any, degradation: Any) -> None:
+    """Its low-resolution image is what its image gives, to the bit."""
+    hr = world.images[0]
+    samples = Samples(degradation.degrade(hr), hr)
+    mixed = blended(samples, samples[torch.arange(len(hr) - 1, -1, -1)], degradation)
+    assert torch.equal(mixed.lr, degradation.degrade(mixed.hr))
+    assert not torch.equal(mixed.hr, samples.hr)
+    assert not torch.equal(mixed.lr, samples.lr)
 
 
 def test_mixed_images_are_blends_of_the_kept_ones(world: Any) -> None:
     plain, mixing = Replay(size=4), Replay(size=4, mix=True)
-    pairs = torch.tensor([10, 20, 30], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 6, 4, 4)
-    memory = {"pairs": pairs.contiguous()}
-    found = {
-        strategy.mix: strategy.rehearsal(world.template(), memory, 400)
-        for strategy in (plain, mixing)
-    }
-    assert set(found[False][:, 0, 0, 0].tolist()) == {10, 20, 30}
-    assert len(set(found[True][:, 0, 0, 0].tolist())) == 21  # 10 to 30
-    assert mixing.rehearsal(world.template(), {}, 400) is None
+    memory = dict[str, Any]()
+    keep(memory, grey([10, 20, 30]))
+    learner = world.template(degradation=Bicubic(2)).learner
+    found = {strategy.mix: strategy.rehearsal(learner, memory, 400) for strategy in (plain, mixing)}
+    assert set(found[False].hr[:, 0, 0, 0].tolist()) == {10, 20, 30}
+    assert len(set(found[True].hr[:, 0, 0, 0].tolist())) == 21  # 10 to 30
+    assert mixing.rehearsal(learner, {}, 400) is None
+
+
+def grey(values: list[int]) -> Samples:
+    """Images of one value each, of 4 pixels, with low-resolution ones of 2."""
+    pixels = torch.tensor(values, dtype=torch.uint8).view(-1, 1, 1, 1)
+    return Samples(*(pixels.expand(-1, 3, side, side).contiguous() for side in (2, 4)))
+
+
+def test_what_is_kept_can_be_drawn_mirrored_or_not() -> None:
+    """For strategies that rehearse: both halves of a sample are mirrored together."""
+    hr = torch.arange(2 * 3 * 16, dtype=torch.uint8).view(2, 3, 4, 4)
+    samples = Samples(hr[..., :2, :2].contiguous(), hr)
+    memory = dict[str, Any]()
+    assert drawn_from(memory, 5) is None
+    keep(memory, samples)
+    assert set(memory) == {"samples"}
+    assert set(memory["samples"]) == {"lr", "hr"}
+    plain, either = drawn_from(memory, 40, flip=False), drawn_from(memory, 40)
+    assert plain is not None
+    assert either is not None
+    pairs = {one.tobytes() for one in samples.packed().numpy()}
+    mirrored = {one.tobytes() for one in samples.mirrored().packed().numpy()}
+    assert {one.tobytes() for one in plain.packed().numpy()} == pairs
+    assert {one.tobytes() for one in either.packed().numpy()} == pairs | mirrored

@@ -7,19 +7,18 @@ from typing import Any
 import pytest
 import torch
 
-from cl_sr.data.pairs import pack, unpack
-from cl_sr.data.resize import downsample
+from cl_sr.data.samples import Samples
+from cl_sr.degradations.pixels import to_floats
+from cl_sr.diffusion import Parametrization
 
 OWN = "0-router"
+PLAIN = Parametrization("epsilon", "residual")  # nets answer the noise itself, as restorers do
 
 
 @pytest.fixture(scope="module", params=["factors", "weights"])
 def trained(world: Any, request: pytest.FixtureRequest) -> Any:
-    return world.train(f"router:rank=2,train={request.param}", experiences=3)
-
-
-def low(world: Any, domain: int, count: int = 4) -> torch.Tensor:
-    return downsample(world.images[domain][:count], 4).float() / 127.5 - 1
+    text = f"router:rank=2,train={request.param}"
+    return world.train(text, experiences=3, parametrization=PLAIN)
 
 
 def memory(template: Any) -> dict[str, Any]:
@@ -31,8 +30,10 @@ def test_domains_that_look_different_are_told_apart(world: Any, trained: Any) ->
     (strategy,) = trained.strategy.parts
     for domain in range(3):
         test = [world.benchmark.test_stream[domain].dataset[k][0] for k in range(3)]
-        lr = downsample(torch.stack(test)[:, 3:], 4).float() / 127.5 - 1
-        assert strategy.choose(memory(trained), lr).tolist() == [domain] * 3
+        lr = Samples.unpack(torch.stack(test), 4).lr
+        experts = strategy.experts(memory(trained))
+        assert experts.route(to_floats(lr)).tolist() == [domain] * 3
+        assert trained.restorer().route(lr).tolist() == [domain] * 3
 
 
 def test_what_is_remembered_lies_where_images_are_routed(
@@ -46,11 +47,11 @@ def test_what_is_remembered_lies_where_images_are_routed(
     held: dict[str, Any] = {}
     with FakeTensorMode(allow_non_fake_inputs=True):
         images = torch.zeros(20, 3, 4, 4, dtype=torch.uint8)  # on the CPU, as they are
-        monkeypatch.setattr(template, "low_resolution_images", lambda _: images)
-        template.device, template.adapted_dataset = torch.device("cuda"), images
-        strategy.begin(template, held)
+        monkeypatch.setattr(template.learner.images, "low_resolution", lambda _: images)
+        monkeypatch.setattr(template.learner, "device", torch.device("cuda"))
+        strategy.begin(template.learner, held)
         held["domain-1"] = held["domain-0"]
-        chosen = strategy.choose(held, torch.zeros(2, 3, 4, 4, device="cuda"))
+        chosen = strategy.experts(held).route(torch.zeros(2, 3, 4, 4, device="cuda"))
     assert chosen.device.type == "cuda"
 
 
@@ -66,20 +67,22 @@ def test_large_images_are_looked_at_in_small(world: Any, trained: Any) -> None:
         images = torch.randn(9, 3, 8, 8, generator=generator) + k - 1
         held[f"domain-{k}"] = Gaussian.fit(images).tensors()
     large = small.repeat_interleave(4, -1).repeat_interleave(4, -2)
-    assert torch.equal(strategy.choose(held, large), strategy.choose(held, small))
+    experts = strategy.experts(held)
+    assert torch.equal(experts.route(large), experts.route(small))
 
 
 def test_each_row_is_answered_by_its_own_expert(world: Any, trained: Any) -> None:
-    (strategy,) = trained.strategy.parts
     held = memory(trained)
-    lr = torch.cat([low(world, d, 1) for d in (2, 0, 1, 0)])
+    lr = torch.cat([world.samples(d, 1).lr for d in (2, 0, 1, 0)])
     generator = torch.Generator().manual_seed(1)
-    noisy, condition = torch.randn(2, 4, 3, 16, 16, generator=generator)
+    noisy = torch.randn(4, 3, 16, 16, generator=generator)
     level = torch.linspace(0.1, 0.9, 4)
-    answer = strategy.denoiser(trained, held, lr)(noisy, condition, level)
-    base, answers = held["base"], []
+    denoiser = trained.restorer().denoiser(lr)
+    with torch.no_grad():
+        answer = denoiser(noisy, None, level)
+    base, condition, answers = held["base"], denoiser.condition, []
     for domain in range(3):
-        net = world.template().net
+        net = world.template().learner.net
         state = {name: weight.clone() for name, weight in base.items()}
         for name in list(state):
             layer = name.removesuffix(".weight")
@@ -102,26 +105,25 @@ def test_each_row_is_answered_by_its_own_expert(world: Any, trained: Any) -> Non
 @pytest.mark.parametrize("train", ["factors", "weights"])
 def test_the_first_domain_is_restored_as_before_it_met_others(world: Any, train: str) -> None:
     template = world.train(f"router:rank=2,train={train}", experiences=1)
-    condition, _ = unpack(pack(world.images[0][:3], 4, "bicubic"))
-    arguments = (condition, low(world, 0, 3), range(3))
-    before = template.strategy.restore(template, template.memory, *arguments).detach()
+    lr, seeds = world.samples(0, 3).lr, range(3)
+    before = template.restorer().restore(lr, seeds)
     world.learn(template, [1, 2])
-    after = template.strategy.restore(template, template.memory, *arguments).detach()
-    forgotten = template.sample(condition, range(3)).detach()
+    after = template.restorer().restore(lr, seeds)
+    forgotten = world.restored(template, template.learner.net, lr, seeds)
     assert torch.equal(before, after)
     assert not torch.allclose(before, forgotten, atol=1e-3)
 
 
 def test_the_domain_that_is_being_learnt_has_the_net_as_it_is(world: Any) -> None:
-    template = world.train("router:rank=2", experiences=1)
+    template = world.train("router:rank=2", experiences=1, parametrization=PLAIN)
     asked: list[bool] = []
     forward = template.forward
 
     def spy() -> torch.Tensor:
-        lr = low(world, 1, 2)
-        x = torch.randn(2, 3, 16, 16), torch.randn(2, 3, 16, 16), torch.tensor([0.3, 0.6])
-        net = template.strategy.denoiser(template, template.memory, lr)
-        asked.append(torch.equal(net(*x), template.net(*x)))
+        noisy, level = torch.randn(2, 3, 16, 16), torch.tensor([0.3, 0.6])
+        denoiser = template.restorer().denoiser(world.samples(1, 2).lr)
+        answer = denoiser(noisy, None, level)
+        asked.append(torch.equal(answer, template.learner.net(noisy, denoiser.condition, level)))
         out: torch.Tensor = forward()
         return out
 
@@ -137,22 +139,32 @@ def test_what_inference_needs_beside_a_net_is_counted(world: Any) -> None:
     held = memory(trained)
     components = [len(held[f"domain-{k}"]["components"]) for k in range(3)]
     gaussians = sum(48 + k * 48 + k + 1 + 2 * 8 for k in components)
-    assert trained.strategy.extra_parameters(trained.memory) == 2 * adapter + gaussians
+    assert trained.strategy.experts(trained.memory).extra_parameters == 2 * adapter + gaussians
 
 
 def test_with_one_domain_there_is_nothing_to_choose(world: Any) -> None:
     template = world.train("router", experiences=1)
-    lr = low(world, 2, 2)
-    assert template.strategy.denoiser(template, template.memory, lr) is template.inference_net
+    lr, seeds = world.samples(2, 2).lr, range(2)
+    experts = template.strategy.experts(template.memory)
+    assert experts.route(to_floats(lr)).tolist() == [0, 0]
+    assert experts.weights(0) is None  # the net as it is
+    plain = world.restored(template, template.learner.net, lr, seeds)
+    assert torch.equal(template.restorer().restore(lr, seeds), plain)
+
+
+def test_before_any_domain_there_are_no_experts(world: Any) -> None:
+    template = world.template("router")
+    assert template.strategy.experts(template.memory) is None
 
 
 def test_a_domain_starts_from_the_last_one_or_from_the_first(world: Any) -> None:
     for start in ("last", "first"):
         template = world.train(f"router:rank=99,start={start}", experiences=2)
         held = memory(template)
-        learnt = {name: weight.clone() for name, weight in template.net.state_dict().items()}
-        template.learning = template.experience = world.benchmark.train_stream[2]
-        template.strategy.adapt(template, template.memory)
-        now = template.net.state_dict()
+        learnt = {
+            name: weight.clone() for name, weight in template.learner.net.state_dict().items()
+        }
+        world.adapt(template, 2)
+        now = template.learner.net.state_dict()
         expected = learnt if start == "last" else held["base"]
         assert all(torch.allclose(now[name], expected[name], atol=1e-5) for name in now)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from avalanche.training.plugins import SupervisedPlugin
 from torch import nn
 
+from cl_sr.avalanche import SupervisedPlugin
 from cl_sr.errors import InputError
+from cl_sr.strategies.plugins.path_integral import PathIntegral
 from cl_sr.strategies.si import Si
-from cl_sr.training.path_integral import PathIntegral
 
 RATE = 0.1
 
@@ -21,18 +21,19 @@ def quadratic(weights: list[float]) -> Any:
     """As much of a template as the plugin looks at."""
     net = nn.Module()
     net.weight = nn.Parameter(torch.tensor(weights, dtype=torch.float64))
-    return SimpleNamespace(
-        net=net, loss=None, weights=lambda: torch.cat([p.flatten() for p in net.parameters()])
+    learner = SimpleNamespace(
+        net=net, weights=lambda: torch.cat([p.flatten() for p in net.parameters()])
     )
+    return SimpleNamespace(learner=learner, loss=None)
 
 
 def experience(plugin: PathIntegral, template: Any, curvature: Any, at: Any, steps: int) -> None:
     """Gradient descent on sum curvature / 2 (w - at)^2."""
     curvature, at = torch.tensor(curvature), torch.tensor(at)
-    weight = template.net.weight
+    weight = template.learner.net.weight
     plugin.before_training_exp(template)
     for _ in range(steps):
-        template.net.zero_grad()
+        template.learner.net.zero_grad()
         template.loss = (curvature / 2 * (weight - at).square()).sum()
         plugin.before_backward(template)
         template.loss.backward()
@@ -67,17 +68,17 @@ def test_the_second_experience_by_hand() -> None:
     plugin, template = PathIntegral(weight=0.5, xi=0.01), quadratic([1.0])
     plugin.vectors = {"importance": torch.tensor([4.0], dtype=torch.float64)}
     experience(plugin, template, [1.0], [3.0], steps=2)
-    assert float(template.net.weight.detach()) == pytest.approx(1.3)
+    assert float(template.learner.net.weight.detach()) == pytest.approx(1.3)
     assert float(plugin.vectors["importance"]) == pytest.approx(9.8)
 
 
 def test_a_path_that_made_the_loss_larger_counts_for_nothing() -> None:
     plugin, template = PathIntegral(weight=1.0, xi=0.1), quadratic([1.0])
     plugin.before_training_exp(template)
-    template.net.weight.grad = torch.tensor([2.0], dtype=torch.float64)
+    template.learner.net.weight.grad = torch.tensor([2.0], dtype=torch.float64)
     plugin.before_update(template)
     with torch.no_grad():
-        template.net.weight += 1  # uphill
+        template.learner.net.weight += 1  # uphill
     plugin.after_update(template)
     plugin.after_training_exp(template)
     assert plugin.vectors["importance"].tolist() == [0]
@@ -86,11 +87,11 @@ def test_a_path_that_made_the_loss_larger_counts_for_nothing() -> None:
 def test_there_is_no_penalty_in_the_first_experience(world: Any) -> None:
     settings: dict[str, Any] = {"experiences": 1, "clip": 0}
     plain, held = world.train("finetune", **settings), world.train(Si(weight=1e6), **settings)
-    assert torch.equal(plain.weights(), held.weights())
-    before = held.weights().detach()
+    assert torch.equal(plain.learner.weights(), held.learner.weights())
+    before = held.learner.weights().detach()
     world.learn(held, [1])
     world.learn(plain, [1])
-    assert (held.weights() - before).norm() < (plain.weights() - before).norm()
+    assert (held.learner.weights() - before).norm() < (plain.learner.weights() - before).norm()
 
 
 def test_in_a_run_it_follows_the_optimizer_whatever_that_is(world: Any) -> None:
@@ -102,18 +103,20 @@ def test_in_a_run_it_follows_the_optimizer_whatever_that_is(world: Any) -> None:
             self.path = torch.zeros(())
 
         def before_update(self, template: Any, **_: Any) -> None:
-            self.gradient = torch.cat([p.grad.flatten() for p in template.net.parameters()])
-            self.weights = template.weights().detach()
+            self.gradient = torch.cat([p.grad.flatten() for p in template.learner.net.parameters()])
+            self.weights = template.learner.weights().detach()
 
         def after_update(self, template: Any, **_: Any) -> None:
-            self.path = self.path - self.gradient * (template.weights().detach() - self.weights)
+            self.path = self.path - self.gradient * (
+                template.learner.weights().detach() - self.weights
+            )
 
     record = Record()
     template = world.template(Si(xi=1e-3), plugins=[record], clip=0.1)
-    start = template.weights().detach()
+    start = template.learner.weights().detach()
     world.learn(template, [0])
     (plugin,) = [p for p in template.plugins if isinstance(p, PathIntegral)]
-    change = template.weights().detach() - start
+    change = template.learner.weights().detach() - start
     expected = record.path.clamp(min=0) / (change.square() + 1e-3)
     assert expected.max() > 0
     assert torch.allclose(plugin.vectors["importance"], expected, rtol=1e-4, atol=1e-7)
@@ -124,10 +127,10 @@ def test_its_state_can_be_taken_and_put_back() -> None:
     experience(plugin, template, [2.0, 1.0], [0.0, 0.0], steps=2)
     other = PathIntegral(1.0, 0.01)
     other.load_state_dict(plugin.state_dict())
-    same = quadratic(template.net.weight.tolist())
+    same = quadratic(template.learner.net.weight.tolist())
     for p, t in ((plugin, template), (other, same)):
         experience(p, t, [1.0, 1.0], [4.0, -1.0], steps=3)
-    assert torch.equal(template.net.weight, same.net.weight)
+    assert torch.equal(template.learner.net.weight, same.learner.net.weight)
     assert torch.equal(plugin.vectors["importance"], other.vectors["importance"])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cl_sr.errors import InputError
-from cl_sr.strategies import Strategy, find_strategy, shipped_strategies, spell
+from cl_sr.strategies import Strategy, find_strategy, shipped_strategies
 from cl_sr.strategies.base import option
 from cl_sr.strategies.timestep_window import TimestepWindow
 
@@ -38,27 +38,17 @@ def test_options_are_parsed_and_typed() -> None:
     assert find_strategy("timestep-window") == TimestepWindow(0, 200)
 
 
-def test_values_may_hold_commas(tmp_path: Path) -> None:
-    strategy = find_strategy(f"ddnm:prior={tmp_path}/a,b.pt,steps=7")
-    assert (strategy.prior, strategy.steps) == (f"{tmp_path}/a,b.pt", 7)  # type: ignore[attr-defined]
-    assert find_strategy(spell(strategy, "ddnm:prior=x,steps=7")) == strategy
-
-
-@pytest.mark.parametrize("given", ["mix=true", "mix=True", "mix=1", "mix=yes"])
-def test_yes_and_no_are_spelt_as_in_yaml(given: str) -> None:
-    assert spell(find_strategy(f"replay:{given}"), f"replay:{given}") == "replay:mix=true"
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("finetun", "did you mean 'finetune'"),
         ("timestep-window:stp=3", "did you mean 'stop'"),
         ("timestep-window:stop", "not option=value"),
-        ("timestep-window:stop=many", "stop=many"),
-        ("timestep-window:stop=1.5", "stop=1.5"),
+        ("timestep-window:stop=many", "stop='many': input should be a valid integer"),
+        ("timestep-window:stop=1.5", "stop='1.5': input should be a valid integer"),
         ("finetune:size=3", "has no options"),
         ("", "unknown strategy"),
+        ("finetune+ewc", "these are 2 strategies, and one is wanted"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, message: str) -> None:
@@ -79,10 +69,18 @@ def test_an_empty_or_outer_window_is_refused(start: int, stop: int) -> None:
 
 
 def test_joint_has_one_experience_and_the_others_one_a_domain() -> None:
-    domains = ("celeba", "animef", "df2k-ost")
-    assert find_strategy("joint").curriculum(domains) == [domains]
+    iterations = {"celeba": 5, "animef": 3, "df2k-ost": 0}
+    assert find_strategy("joint").curriculum(iterations) == [(tuple(iterations), 8)]
     for name in ("finetune", "from-scratch", "timestep-window"):
-        assert find_strategy(name).curriculum(domains) == [(d,) for d in domains]
+        found = find_strategy(name).curriculum(iterations)
+        assert found == [(("celeba",), 5), (("animef",), 3), (("df2k-ost",), 0)]
+
+
+def test_a_prior_is_trained_on_the_first_domain_or_not_at_all(tmp_path: Path) -> None:
+    iterations = {"celeba": 5, "animef": 3}
+    assert find_strategy("ddnm").curriculum(iterations) == [(("celeba",), 5)]
+    assert find_strategy("ddnm:iterations=7").curriculum(iterations) == [(("celeba",), 7)]
+    assert find_strategy(f"ddnm:prior={tmp_path}").curriculum(iterations) == []
 
 
 def test_a_strategy_of_ones_own_needs_only_what_it_changes() -> None:
@@ -97,4 +95,10 @@ def test_a_strategy_of_ones_own_needs_only_what_it_changes() -> None:
 
     assert HighNoiseFirst.title() == "high-noise-first"
     assert HighNoiseFirst().window(0, 2000) == (1000, 2000)
-    assert HighNoiseFirst().curriculum(["a"]) == [("a",)]
+    assert HighNoiseFirst().curriculum({"a": 4}) == [(("a",), 4)]
+
+
+def test_only_what_fine_tunes_the_first_domain_starts_plainly() -> None:
+    """A sweep trains it once for all that say so."""
+    plain = {name for name, cls in shipped_strategies().items() if cls().traits.plain_start}
+    assert set(shipped_strategies()) - plain == {"avalanche", "ddnm", "from-scratch", "joint", "si"}

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from cl_sr.data.samples import Samples
 from cl_sr.errors import InputError
+from cl_sr.strategies import wise_ft
 from cl_sr.strategies.wise_ft import WiseFt, interpolated
 
 OWN = "0-wise-ft"
@@ -18,19 +20,19 @@ OWN = "0-wise-ft"
 @pytest.mark.parametrize("alpha", [0.25, 0.7])
 def test_the_weights_are_interpolated(world: Any, alpha: float) -> None:
     plain = world.train("finetune", experiences=1)
-    old = plain.weights().detach()
+    old = plain.learner.weights().detach()
     world.learn(plain, [1])
-    new = plain.weights().detach()
+    new = plain.learner.weights().detach()
     found = world.train(WiseFt(alpha=alpha))
     expected = (1 - alpha) * old.double() + alpha * new.double()
-    assert torch.allclose(found.weights().detach().double(), expected, atol=1e-6)
+    assert torch.allclose(found.learner.weights().detach().double(), expected, atol=1e-6)
     assert found.memory[OWN] == {"alpha-1": alpha}
 
 
 def test_all_the_way_is_fine_tuning(world: Any) -> None:
     settings: dict[str, Any] = {"experiences": 3, "ema": 0.5}
     plain, whole = world.train("finetune", **settings), world.train(WiseFt(alpha=1.0), **settings)
-    assert torch.equal(plain.weights(), whole.weights())
+    assert torch.equal(plain.learner.weights(), whole.learner.weights())
 
 
 def test_interpolation_by_hand() -> None:
@@ -56,14 +58,13 @@ def test_images_that_are_held_out_are_never_trained_on(
         def spy(
             forward: Any = forward, number: int = number, shown: set[int] = shown
         ) -> torch.Tensor:
-            shown |= {world.place(number, packed[3:]) for packed in template.mb_x}
+            shown |= set(world.places(number, template.samples.hr))
             out: torch.Tensor = forward()
             return out
 
         def look(number: int = number, kept: list[int] = kept) -> None:
-            if len(template.held_out):
-                found = template.held_out_images()
-                kept += [world.place(number, packed[3:]) for packed in found]
+            if len(template.learner.images) < 14:
+                kept += world.places(number, template.learner.images.held_out.hr)
 
         template.forward = spy
         world.at_end(template, number, look)
@@ -74,20 +75,19 @@ def test_images_that_are_held_out_are_never_trained_on(
 
 
 def chosen(
-    world: Any, monkeypatch: pytest.MonkeyPatch, keep: float, curve: Callable[[float], float]
+    monkeypatch: pytest.MonkeyPatch, keep: float, curve: Callable[[float], float]
 ) -> tuple[float, list[float]]:
     """The alpha for a quality of `curve(alpha)`, and the alphas that were tried."""
-    template = world.template()
     asked: list[float] = []
 
-    def quality(images: Any, weights: Any) -> float:
+    def quality(learner: Any, images: Any, weights: Any) -> float:
         asked.append(float(weights["w"]))
         return 20 + curve(asked[-1])
 
-    monkeypatch.setattr(template, "held_out_images", lambda: torch.zeros(1), raising=False)
-    monkeypatch.setattr(template, "quality", quality)
+    monkeypatch.setattr(wise_ft, "mean_psnr", quality)
+    learner: Any = SimpleNamespace(images=SimpleNamespace(held_out=None))
     old, new = {"w": torch.zeros(1)}, {"w": torch.ones(1)}
-    return WiseFt(keep=keep)._choose(template, old, new), asked
+    return WiseFt(keep=keep)._choose(learner, old, new), asked
 
 
 @pytest.mark.parametrize(
@@ -101,31 +101,29 @@ def chosen(
     ],
 )
 def test_the_smallest_that_keeps_the_gain_is_chosen(
-    world: Any, monkeypatch: pytest.MonkeyPatch, keep: float, expected: float, tried: list[float]
+    monkeypatch: pytest.MonkeyPatch, keep: float, expected: float, tried: list[float]
 ) -> None:
-    found, asked = chosen(
-        world, monkeypatch, keep, lambda alpha: 10 * (1 - (alpha - 0.6) ** 2 / 0.36)
-    )
+    found, asked = chosen(monkeypatch, keep, lambda alpha: 10 * (1 - (alpha - 0.6) ** 2 / 0.36))
     assert found == pytest.approx(expected, abs=1e-4)
     assert asked == pytest.approx(tried)
 
 
 @pytest.mark.parametrize(("best", "furthest"), [(0.8, 1.0), (1.0, 1.2), (1.4, 1.6), (5.0, 2.0)])
 def test_a_domain_that_is_not_learnt_goes_on_along_the_line(
-    world: Any, monkeypatch: pytest.MonkeyPatch, best: float, furthest: float
+    monkeypatch: pytest.MonkeyPatch, best: float, furthest: float
 ) -> None:
-    found, asked = chosen(world, monkeypatch, 1.0, lambda alpha: -((alpha - best) ** 2))
+    found, asked = chosen(monkeypatch, 1.0, lambda alpha: -((alpha - best) ** 2))
     assert found == pytest.approx(min(best, 2.0))
     assert max(asked) == pytest.approx(furthest)
 
 
-def test_where_nothing_is_gained_it_stays(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    found, asked = chosen(world, monkeypatch, 0.95, lambda alpha: -2 * alpha)
+def test_where_nothing_is_gained_it_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, asked = chosen(monkeypatch, 0.95, lambda alpha: -2 * alpha)
     assert found == 0.0
     assert max(asked) == 1.0
     # A maximum that is a loss all the same, and one that is as flat.
     for losses in ([0, -0.5, -0.6, -0.3, -0.2, -0.25], [0, -0.5, -0.5, -0.5, -0.5, -0.5, -0.5]):
-        found, _ = chosen(world, monkeypatch, 0.95, lambda a, of=losses: of[round(a * 5)])  # type: ignore[misc]
+        found, _ = chosen(monkeypatch, 0.95, lambda a, of=losses: of[round(a * 5)])  # type: ignore[misc]
         assert found == 0.0
 
 
@@ -133,40 +131,39 @@ def test_the_chosen_one_is_used(world: Any, monkeypatch: pytest.MonkeyPatch) -> 
     """The quality of a run is that on its held-out images: PSNR by hand."""
     template = world.template(WiseFt(held_out=3))
     world.learn(template, [0])
-    old = template.weights().detach()
+    old = template.learner.weights().detach()
     ends: list[torch.Tensor] = []
     values: list[tuple[float, float]] = []
-    quality = template.quality
+    quality, learner = wise_ft.mean_psnr, template.learner
 
-    def spy(packed: torch.Tensor, weights: Any) -> float:
-        found: float = quality(packed, weights)
+    def spy(asking: Any, images: Samples, weights: Any) -> float:
+        found = quality(asking, images, weights)
+        assert asking is learner
         if not ends:
-            ends.append(template.weights().detach())
-            net = world.template().net
+            ends.append(learner.weights().detach())
+            net = world.template().learner.net
             net.load_state_dict(dict(weights))
-            shown = packed.float() / 127.5 - 1
-            with torch.no_grad():
-                restored = template.sample(shown[:, :3], range(3), net)
-            pixels = [((x + 1) / 2).clamp(0, 1).mul(255).round() for x in (restored, shown[:, 3:])]
-            error = (pixels[0] - pixels[1]).square().mean(dim=(1, 2, 3))
+            restored = world.restored(template, net, images.lr, range(3))
+            made = ((restored + 1) / 2).clamp(0, 1).mul(255).round()
+            error = (made - images.hr.float()).square().mean(dim=(1, 2, 3))
             by_hand = (10 * (255**2 / error).log10()).mean()
             values.append((found, float(by_hand)))
         return found
 
-    monkeypatch.setattr(template, "quality", spy)
+    monkeypatch.setattr(wise_ft, "mean_psnr", spy)
     world.learn(template, [1])
     alpha = template.memory[OWN]["alpha-1"]
     assert 0 <= alpha <= 2
     expected = old + alpha * (ends[0] - old)
-    assert torch.allclose(template.weights().detach(), expected, atol=1e-6)
+    assert torch.allclose(template.learner.weights().detach(), expected, atol=1e-6)
     assert values[0][0] == pytest.approx(values[0][1], abs=1e-3)
 
 
 def test_one_image_is_none_to_choose_on() -> None:
-    template: Any = SimpleNamespace(number=1)
-    assert WiseFt(alpha=0.5).hold_out(template, 1) == 0
+    learner: Any = SimpleNamespace(number=1, images=[None])
+    WiseFt(alpha=0.5).adapt(learner, {})  # has none to hold out
     with pytest.raises(InputError, match=r"wise-ft:alpha=0\.5"):
-        WiseFt().hold_out(template, 1)
+        WiseFt().adapt(learner, {})
 
 
 @pytest.mark.parametrize(

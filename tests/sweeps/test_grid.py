@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -15,22 +15,10 @@ from hypothesis import strategies as st
 
 from cl_sr.config import presets, read_preset, resolve, shipped_sweeps
 from cl_sr.errors import InputError
-from cl_sr.sweeps import Sweep, read_sweep
-from cl_sr.sweeps.sources import after_source, source
+from cl_sr.strategies import spell
+from cl_sr.sweeps import read_sweep
 
 Write = Callable[..., str]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """Writes a sweep's file."""
-
-    def make(**values: Any) -> str:
-        path = tmp_path / "mine.yaml"
-        path.write_text(yaml.safe_dump(values))
-        return str(path)
-
-    return make
 
 
 @pytest.mark.parametrize("name", sorted(shipped_sweeps()))
@@ -53,7 +41,7 @@ def test_a_sweep_is_no_preset_of_a_run() -> None:
 
 def test_every_combination_is_a_member(write: Write) -> None:
     sweep = read_sweep(write(grid={"seed": [0, 1], "strategy": ["finetune", "replay:size=4"]}))
-    found = {(m.config.seed, m.config.strategy) for m in sweep.members}
+    found = {(m.config.seed, spell(m.config.strategy)) for m in sweep.members}
     assert found == set(product((0, 1), ("finetune", "replay:size=4")))
     assert [m.name for m in sweep.members] == [
         "finetune-seed0",
@@ -175,6 +163,139 @@ def test_what_is_varied_is_written_as_it_was_checked(write: Write) -> None:
     assert sweep.baseline == {"train.lr": 0.0005}
 
 
+def test_an_option_of_a_strategy_is_varied(write: Write) -> None:
+    run = {"strategy": "replay:ratio=0.25+wise-ft"}
+    grid = {"strategy.replay.size": [4, "16"], "seed": [0, 1]}
+    sweep = read_sweep(write(run=run, grid=grid, baseline={"strategy.replay.size": 16}))
+    assert [m.name for m in sweep.members] == [
+        "size4-seed0",
+        "size4-seed1",
+        "size16-seed0",
+        "size16-seed1",
+    ]
+    assert [spell(m.config.strategy) for m in sweep.members[::2]] == [
+        "replay:ratio=0.25,size=4+wise-ft",
+        "replay:ratio=0.25,size=16+wise-ft",
+    ]
+    assert sweep.keys == ["strategy.replay.size", "seed"]
+    assert sweep.baseline == {"strategy.replay.size": 16}
+    described = sweep.description()
+    assert described["members"]["size16-seed1"] == {"strategy.replay.size": 16, "seed": 1}
+    # What is varied in a strategy is no difference between two calls of the sweep.
+    assert "strategy" not in described["fixed"]
+
+
+def test_an_option_that_is_varied_is_taken_by_hand_as_any_key(write: Write) -> None:
+    file = write(run={"strategy": "replay"}, grid={"strategy.replay.size": [4, 16]})
+    for override, sizes in (("[8,9]", [8, 9]), ("3", [3])):
+        members = read_sweep(file, overrides=[f"strategy.replay.size={override}"]).members
+        assert [m.values(["strategy.replay.size"]) for m in members] == [
+            {"strategy.replay.size": size} for size in sizes
+        ]
+    (one, _) = read_sweep(file, overrides=["strategy.replay.ratio=0.25"]).members
+    assert spell(one.config.strategy) == "replay:ratio=0.25,size=4"
+    members = read_sweep(file, overrides=["strategy=replay+wise-ft"]).members
+    assert [spell(m.config.strategy) for m in members] == [
+        "replay:size=4+wise-ft",
+        "replay:size=16+wise-ft",
+    ]
+    with pytest.raises(InputError, match="replay is not among the strategies"):
+        read_sweep(file, overrides=["strategy=finetune"])
+
+
+def test_an_option_is_varied_of_those_strategies_that_have_it(write: Write) -> None:
+    """Beside a key that varies the strategies, in a grid of its own."""
+    grids = [
+        {"strategy": ["finetune"]},
+        {"strategy": ["replay", "replay+wise-ft"], "strategy.replay.size": [4, 16]},
+    ]
+    sweep = read_sweep(write(grid=grids, baseline={"strategy": "finetune"}))
+    assert [spell(m.config.strategy) for m in sweep.members] == [
+        "finetune",
+        "replay:size=4",
+        "replay:size=16",
+        "replay:size=4+wise-ft",
+        "replay:size=16+wise-ft",
+    ]
+    assert sweep.members[0].values(sweep.keys) == {
+        "strategy": "finetune",
+        "strategy.replay.size": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"grid": {"strategy.replay.size": [4]}},
+            "replay is not among the strategies (finetune): add --strategy replay",
+        ),
+        (
+            {"grid": {"strategy.replay.siez": [4]}, "run": {"strategy": "replay"}},
+            "strategy replay has no option 'siez': did you mean 'size'?",
+        ),
+        (
+            {
+                "grid": {"strategy.replay.size": [4]},
+                "run": {"strategy": "replay"},
+                "baseline": {"strategy.replay.size": 5},
+            },
+            "baseline has strategy.replay.size=5, which no member has",
+        ),
+    ],
+)
+def test_an_option_that_cannot_be_varied_is_told(
+    write: Write, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_sweep(write(**values))
+
+
+def test_strategies_stand_in_a_grid_as_text_or_as_lists(write: Write) -> None:
+    choices: list[Any] = [
+        ["finetune"],
+        "l2-sp+wise-ft",
+        [{"replay": {"size": 4, "mix": True}}, "wise-ft"],
+        [{"timestep-window": {"stop": 200}}, {"ewc": None}],
+        "timestep-window:stop=0200",
+    ]
+    baseline = {"strategy": ["finetune"]}
+    sweep = read_sweep(write(grid={"strategy": choices, "seed": [0]}, baseline=baseline))
+    assert [m.name for m in sweep.members] == [
+        "finetune-seed0",
+        "l2-sp-wise-ft-seed0",
+        "replay-size=4-mix=true-wise-ft-seed0",
+        "timestep-window-stop=200-ewc-seed0",
+        "timestep-window-stop=0200-seed0",
+    ]
+    assert [m.values(["strategy"])["strategy"] for m in sweep.members] == [
+        "finetune",
+        "l2-sp+wise-ft",
+        "replay:size=4,mix=true+wise-ft",
+        "timestep-window:stop=200+ewc",
+        "timestep-window:stop=200",
+    ]
+    assert sweep.baseline == {"strategy": "finetune"}
+
+
+def test_the_same_strategies_are_one_member_however_they_are_spelt(write: Write) -> None:
+    """Else they are trained twice, and a comparison refuses both."""
+    choices: list[Any] = [
+        [{"replay": {"size": 4}}, "wise-ft"],
+        "replay:size=4+wise-ft",
+        ["replay:size=4", {"wise-ft": None}],
+    ]
+    (member,) = read_sweep(write(grid={"strategy": choices})).members
+    assert member.name == "replay-size=4-wise-ft"
+
+
+def test_an_option_is_put_into_the_strategy_whichever_the_file_has_first(write: Write) -> None:
+    grid = {"strategy.replay.size": [4, 16], "strategy": ["replay", "replay+wise-ft"]}
+    found = [spell(m.config.strategy) for m in read_sweep(write(grid=grid)).members]
+    assert found == ["replay:size=4", "replay:size=4+wise-ft", "replay:size=16",
+                     "replay:size=16+wise-ft"]  # fmt: skip
+
+
 def test_long_names_keep_their_seeds_apart(write: Write) -> None:
     strategy = "avalanche:ReplayPlugin:mem_size=100" + "0" * 90
     names = [
@@ -183,107 +304,6 @@ def test_long_names_keep_their_seeds_apart(write: Write) -> None:
     (alone,) = read_sweep(write(grid={"strategy": [strategy], "seed": [1]})).members
     assert len(set(names)) == 2
     assert alone.name == names[1]
-
-
-# What members share
-
-
-def members(write: Write, **grid: Any) -> Sweep:
-    return read_sweep(write(preset="tiny", grid=grid))
-
-
-def test_strategies_that_start_alike_share_the_first_domain(write: Write) -> None:
-    sweep = members(write, strategy=["finetune", "router", "replay:size=4+wise-ft", "lora", "ewc"])
-    found = [source(member.config) for member in sweep.members]
-    (name,) = {shared[0] for shared in found if shared}
-    assert None not in found
-    assert name.startswith("celeba-seed0-")
-    assert found[0]
-    config = found[0][1]
-    assert config.strategy == "finetune"
-    assert config.train.iterations == (1500, 0)
-    assert config.eval.images == 0
-
-
-@pytest.mark.parametrize("strategy", ["joint", "si", "ddnm", "from-scratch", "finetune+si"])
-def test_strategies_that_act_on_the_first_domain_train_it_themselves(
-    write: Write, strategy: str
-) -> None:
-    (member,) = members(write, strategy=[strategy]).members
-    assert source(member.config) is None
-
-
-@pytest.mark.parametrize(
-    ("key", "values", "count"),
-    [
-        ("seed", [0, 1], 2),
-        ("train.lr", [1e-3, 1e-4], 2),
-        ("data.split", ["content", "random"], 2),
-        ("train.iterations", [[10, 5], [20, 5]], 2),
-        ("train.iterations", [[10, 5], [10, 8], [10]], 1),
-        ("train.iterations", [[0, 5]], 0),
-        ("data.shares", [{"animef": 0.1}, {"animef": 0.5}], 1),
-        ("data.shares", [{"celeba": 0.1}, {"celeba": 0.5}], 2),
-        ("data.folders", [{"celeba": "/a", "animef": "/b"}, {"celeba": "/a", "animef": "/c"}], 1),
-        ("data.folders", [{"celeba": "/a"}, {"celeba": "/b"}], 2),
-        ("eval.steps", [3, 5], 1),
-        ("stream", ["celeba-anime", "celeba-df2k", "imagenet"], 1),
-        ("model.inner_channel", [16, 32], 2),
-    ],
-)
-def test_a_source_is_told_apart_by_what_its_weights_depend_on(
-    write: Write, key: str, values: list[Any], count: int
-) -> None:
-    found = [source(m.config) for m in members(write, **{key: values}).members]
-    assert len({shared[0] for shared in found if shared}) == count
-
-
-def test_a_source_is_another_where_its_images_are(
-    write: Write, image_folder: Callable[..., Path], tmp_path: Path
-) -> None:
-    def name(folder: Path) -> str:
-        folders = {"celeba": str(folder), "animef": str(folder)}
-        found = source(members(write, **{"data.folders": [folders]}).members[0].config)
-        assert found
-        return found[0]
-
-    folder = image_folder("faces", 5)
-    first = name(folder)
-    for file in folder.iterdir():
-        os.utime(file, (1, 1))  # as a copy has other times
-    assert name(folder) == first
-    folder.rename(tmp_path / "moved")
-    assert name(tmp_path / "moved") == first
-    image = next((tmp_path / "moved").iterdir())
-    image.write_bytes(image.read_bytes()[:-1] + b"x")
-    assert name(tmp_path / "moved") != first
-
-
-def test_a_member_starts_from_its_source_and_trains_the_rest(write: Write, tmp_path: Path) -> None:
-    (member,) = members(write, **{"train.iterations": [[10, 5]]}).members
-    config = after_source(member.config, tmp_path)
-    assert config.init == str(tmp_path / "checkpoints" / "celeba")
-    assert config.train.iterations == (0, 5)
-    same = {"init": member.config.init, "train": member.config.train}
-    assert config.model_copy(update=same) == member.config
-
-
-def test_a_class_that_is_derived_from_a_shipped_strategy_says_it_itself(
-    write: Write, tmp_path: Path
-) -> None:
-    text = (
-        "from dataclasses import dataclass\n"
-        "from cl_sr.strategies.replay import Replay\n"
-        "@dataclass(frozen=True)\n"
-        "class Mine(Replay):\n"
-        "    '''Mine.'''\n"
-    )
-    silent, plain = tmp_path / "silent.py", tmp_path / "plain.py"
-    silent.write_text(text)
-    plain.write_text(f"{text}    plain_start = True\n")
-    one, two = members(write, strategy=[str(silent), str(plain)]).members
-    assert source(one.config) is None
-    assert source(two.config) is not None
 
 
 def test_the_readmes_sweep_is_one(tmp_path: Path) -> None:

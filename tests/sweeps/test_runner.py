@@ -17,11 +17,11 @@ import pytest
 import yaml
 
 from cl_sr.errors import InputError
+from cl_sr.runs.folder import RunFolder
+from cl_sr.stopping import StopRequest
 from cl_sr.sweeps import read_sweep, runner
 from cl_sr.sweeps.folder import check_folder, read_description, taken
 from cl_sr.sweeps.runner import Job, State, jobs_of, run_jobs
-from cl_sr.training.run_folder import RunFolder
-from cl_sr.training.stopping import StopRequest
 
 # What stands for `cl-sr run`: writes the status of a finished run after a moment.
 PRETEND = """

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from cl_sr.diffusion import NoiseSchedule
+from cl_sr.diffusion.times import travel_times
 from cl_sr.zero_shot import AveragePool, Bicubic, ddnm
-from cl_sr.zero_shot.ddnm import travel_times
 
 MEAN, STD = 0.2, 0.3
 

@@ -10,12 +10,12 @@ stream = Stream("anime-celeba", "anime first, then human faces", (ANIMEF, CELEBA
 
 @dataclass(frozen=True)
 class MirrorOnly(Strategy):
-    """Rehearses mirror images of what stands in the batch anyway."""
+    """Rehearses mirror images of what is learnt anyway."""
 
     count: int = option(1, "images of a batch that are replaced")
 
-    def rehearsal(self, template, memory, size):
+    def rehearsal(self, learner, memory, size):
         memory["batches"] = memory.get("batches", 0) + 1
         if self.count > 10:
             raise ValueError("too many mirrors")
-        return template.mb_x[: self.count].flip(-1)
+        return learner.images.draw(self.count).mirrored()

@@ -1,0 +1,3 @@
+from .matrix import ForgettingMatrix as ForgettingMatrix
+from .metrics import psnr as psnr
+from .metrics import ssim as ssim

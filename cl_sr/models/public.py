@@ -1,0 +1,104 @@
+"""The public SR3 code's checkpoints: `*_gen.pth` with `denoise_fn.*` and the schedule's buffers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cl_sr.diffusion import NoiseSchedule
+from cl_sr.errors import InputError
+from cl_sr.models.architecture import sr3_arguments
+from cl_sr.models.checkpoint import from_state
+from cl_sr.models.model import Model
+from cl_sr.models.weights import State, below, check_keys, kind_of, merged
+
+
+def model_from_state(
+    state: State,
+    path: Path,
+    image_size: int | None,
+    overrides: dict[str, Any],
+    schedule: NoiseSchedule | None = None,
+) -> Model:
+    """A model from a state dict of the public SR3 code, with or without its `denoise_fn.`.
+
+    Args:
+        state: read from `path`.
+        path: for messages.
+        image_size: in pixels; it leaves no trace in the shapes.
+        overrides: other arguments of `SR3UNet`.
+        schedule: where the file has none (a bare state dict); None: SR3's.
+
+    Raises:
+        InputError: another kind of network, or keys that are missing, surplus or misshapen.
+    """
+    prefix = "denoise_fn."
+    own = below(state, prefix)
+    buffers = {name: t for name, t in state.items() if own and not name.startswith(prefix)}
+    own = own or state
+    if not all(
+        any(name.startswith(mark) for name in own) for mark in ("downs.", "noise_level_mlp.")
+    ):
+        raise InputError(f"{path} is not SR3's U-Net: it looks {kind_of(state)}")
+    if type(image_size) not in (int, type(None)):
+        raise InputError(f"image_size={image_size!r} is no number of pixels")
+    try:
+        inferred = sr3_arguments(own, image_size)
+    except (IndexError, ValueError, ZeroDivisionError) as error:
+        raise InputError(f"{path} lacks what tells SR3's architecture: {error}") from error
+    architecture = merged(inferred, overrides, [*inferred, "dropout"], path)
+    if buffers:
+        schedule = _schedule(buffers, path)
+    return from_state(
+        architecture,
+        own,
+        path,
+        family="sr3",
+        schedule=schedule or NoiseSchedule.linear(),
+        conditional=architecture["in_channel"] != 3,
+    )
+
+
+def _schedule(buffers: State, path: Path) -> NoiseSchedule:
+    """From the betas: near gamma = 1, float32 products have lost what float32 betas still have."""
+    lengths = Counter(len(tensor) for tensor in buffers.values() if tensor.ndim == 1)
+    steps = lengths.most_common(1)[0][0] if lengths else 0
+    check_keys(
+        dict.fromkeys(public_buffers(NoiseSchedule.linear(1)), (steps,)),
+        buffers,
+        path,
+        f"{path}: its noise schedule is not that of the public SR3 code",
+    )
+    try:
+        schedule = NoiseSchedule.from_betas(buffers["betas"])
+    except ValueError as error:
+        raise InputError(f"{path}: the betas in it make no noise schedule: {error}") from error
+    for name, derived in public_buffers(schedule).items():
+        if not torch.allclose(buffers[name].double(), derived, rtol=1e-3, atol=1e-4):
+            raise InputError(f"{path}: its betas and its {name} contradict each other")
+    return schedule
+
+
+def public_buffers(schedule: NoiseSchedule) -> dict[str, Tensor]:
+    """What the public SR3 code saves of a schedule beside the weights: float64 `(T,)` each."""
+    gammas, before = schedule.gammas[1:], schedule.gammas[:-1]
+    alphas = gammas / before
+    variance = (1 - alphas) * (1 - before) / (1 - gammas)
+    return {
+        "betas": 1 - alphas,
+        "alphas_cumprod": gammas,
+        "alphas_cumprod_prev": before,
+        "sqrt_alphas_cumprod": gammas.sqrt(),
+        "sqrt_one_minus_alphas_cumprod": (1 - gammas).sqrt(),
+        "log_one_minus_alphas_cumprod": (1 - gammas).log(),
+        "sqrt_recip_alphas_cumprod": (1 / gammas).sqrt(),
+        "sqrt_recipm1_alphas_cumprod": (1 / gammas - 1).sqrt(),
+        "posterior_variance": variance,
+        "posterior_log_variance_clipped": variance.clamp(min=1e-20).log(),
+        "posterior_mean_coef1": (1 - alphas) * before.sqrt() / (1 - gammas),
+        "posterior_mean_coef2": (1 - before) * alphas.sqrt() / (1 - gammas),
+    }

@@ -1,0 +1,249 @@
+"""A run from what was loaded to its folder: train over the stream, and write what was found."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from cl_sr.avalanche import EvaluationPlugin
+from cl_sr.data.prepare import manifest
+from cl_sr.errors import Diverged, InputError
+from cl_sr.evaluation.matrix import INIT
+from cl_sr.runs.environment import describe, manifest_digest
+from cl_sr.runs.folder import RunFolder
+from cl_sr.runs.loading import Loaded
+from cl_sr.runs.model import make_model
+from cl_sr.runs.results import Results
+from cl_sr.runs.status import Status
+from cl_sr.stopping import StopRequest
+from cl_sr.training.checkpoints import Checkpoints, Saved
+from cl_sr.training.rng import seed_everything
+from cl_sr.training.settings import Evaluation, Optimization
+from cl_sr.training.template import DiffusionTemplate
+
+MOST_RESTARTS = 3  # after divergences
+
+
+def execute(
+    loaded: Loaded,
+    folder: RunFolder,
+    *,
+    plugins: Sequence[Any] = (),
+    loggers: Sequence[Any] = (),
+    stop: StopRequest | None = None,
+    resume: bool = False,
+) -> RunFolder:
+    """Train over the stream and write everything but the report.
+
+    Args:
+        loaded: from `cl_sr.runs.loading.load`; it holds the net that is trained, and is used once.
+        folder: a new one, or with `resume` the one of the run that is taken up.
+        plugins: further Avalanche plugins.
+        loggers: further Avalanche loggers.
+        stop: a request to stop.
+        resume: go on from the folder's last good checkpoint, or from the start if it has none.
+
+    Raises:
+        InputError: the training diverged, the disk is full, another process has the folder, or
+            what is to be resumed was made from other images.
+        KeyboardInterrupt: it was asked to stop; `Stopped` if the state has been saved.
+    """
+    config = loaded.config
+    folder.check_links()
+    with folder.lock(), Status(folder, sum(loaded.plan.iterations)) as status:
+        if resume and folder.has("env.json"):
+            _check_origin(folder, loaded)
+        else:
+            _write_origin(folder, loaded)
+        scale = 1.0
+        while True:
+            run = _Run(loaded, folder, status, [*plugins], [*loggers], stop or StopRequest())
+            try:
+                run.train(resume, scale)
+                return folder
+            except Diverged:
+                # The rate may have been lowered by an earlier process, too.
+                scale = (status.template.lr_scale if status.template else 1.0) / 2
+                if config.train.on_divergence == "stop" or scale < 2.0**-MOST_RESTARTS:
+                    raise
+                resume = True
+                seed_everything(config.seed)
+                loaded = replace(loaded, model=make_model(loaded.plan))
+
+
+class _Run:
+    """One attempt to come to the end of the stream."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        folder: RunFolder,
+        status: Status,
+        plugins: list[Any],
+        loggers: list[Any],
+        stop: StopRequest,
+    ) -> None:
+        self.loaded = loaded
+        self.folder = folder
+        self.status = status
+        self.plugins = plugins
+        self.stop = stop
+        self.results = Results(folder, loaded)
+        self.loggers = [*self.results.loggers, status, *loggers]
+        self.checkpoints = self._checkpoints()
+
+    def train(self, resume: bool, lr_scale: float) -> None:
+        """From the start, or from the last good checkpoint, to the end of the stream."""
+        plan = self.loaded.plan
+        saved = self._take_up() if resume else None
+        seed_everything(plan.config.seed)
+        # Image sizes never change within a run, batch sizes seldom: let cuDNN look for its fastest
+        # kernels once for each.
+        torch.backends.cudnn.benchmark = True
+        benchmark = plan.stream.benchmark(
+            self.loaded.data,
+            self.loaded.degradation,
+            flip=plan.config.data.flip,
+            test_images=plan.config.eval.images,
+            curriculum=[names for names, _ in plan.curriculum],
+        )
+        template = self._template(benchmark.test_stream if plan.config.eval.images else ())
+        template.lr_scale = lr_scale
+        self.status.template = template
+        first = 0
+        if saved is not None:
+            template.resume(saved)
+            first = saved.values["experience"]
+        self.results.begin(plan.learnt[:first])
+        for experience in list(benchmark.train_stream)[first:]:
+            template.train(experience)
+            learnt = "+".join(experience.domains)
+            self.results.add(template, learnt)
+            self.checkpoints.write_end(template, learnt)
+        if not plan.curriculum:
+            template.evaluate()
+            self.results.add(template, INIT)
+
+    def _checkpoints(self) -> Checkpoints:
+        plan = self.loaded.plan
+        config = plan.config
+        about = {
+            "degradation": config.data.kernel,
+            "scale": config.data.scale,
+            "strategy": [choice.plain() for choice in config.strategy],
+            "sampling": plan.sampling,
+        }
+        return Checkpoints(
+            self.folder.path / "checkpoints",
+            config.checkpoint.every,
+            config.checkpoint.minutes,
+            config.checkpoint.keep,
+            self.results.logger,
+            about,
+            plan.learnt,
+        )
+
+    def _template(self, test_stream: Sequence[Any]) -> DiffusionTemplate:
+        plan = self.loaded.plan
+        train, evaluation = plan.config.train, plan.config.eval
+        return DiffusionTemplate(
+            model=self.loaded.model,
+            degradation=self.loaded.degradation,
+            iterations=plan.iterations,
+            strategy=plan.strategy,
+            optimization=Optimization(
+                batch_size=train.batch_size,
+                lr=train.lr,
+                loss=plan.config.diffusion.loss,
+                ema=train.ema,
+                clip=train.clip,
+                bf16=self.loaded.bf16,
+                workers=train.workers,
+                flip=plan.config.data.flip,
+            ),
+            evaluation=Evaluation(
+                stream=test_stream,
+                every=evaluation.every,
+                batch_size=evaluation.batch_size,
+                sampling=plan.sampling,
+            ),
+            seed=plan.config.seed,
+            device=self.loaded.device,
+            checkpoints=self.checkpoints,
+            stop=self.stop,
+            plugins=self.plugins,
+            evaluator=EvaluationPlugin(*self.results.qualities, loggers=self.loggers),
+        )
+
+    def _take_up(self) -> Saved | None:
+        """The last good checkpoint; what was measured since then is taken back."""
+        saved, damaged = self.checkpoints.newest()
+        for problem in damaged:
+            warnings.warn(f"left out a damaged checkpoint: {problem}", stacklevel=2)
+        lines: list[str] = []
+        if saved is not None:
+            self._check_place(saved)
+            lines = saved.values["metrics"]
+            try:
+                names = [metric.name for metric in self.loaded.metrics]
+                self.results.logger.read(lines, names)
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
+                raise InputError(
+                    f"{saved.path} is damaged ({error}): remove it to go on from an earlier one"
+                ) from error
+            if unsaved := saved.values.get("without_state"):
+                warnings.warn(
+                    f"the plugins {unsaved} have no state_dict: if they remember anything, the run "
+                    "will not end as it would have without the stop",
+                    stacklevel=2,
+                )
+        self.folder.write("metrics.jsonl", "".join(f"{line}\n" for line in lines))
+        return saved
+
+    def _check_place(self, saved: Saved) -> None:
+        """Refuse a checkpoint that no run of this plan can have written."""
+        plan, values = self.loaded.plan, saved.values
+        number, done = values["experience"], values["experience_iteration"]
+        budgets = [*plan.iterations, 0]
+        names = [INIT, *plan.learnt]
+        whole = 0 <= number < len(budgets) and 0 <= done <= budgets[number]
+        if not whole or values["iteration"] != sum(budgets[:number]) + done:
+            raise InputError(
+                f"{saved.path} is not of this run: remove it to go on from another one"
+            )
+        place = {"train_iterations": values["iteration"], "train_exp_counter": number}
+        clock, lines = values.get("clock"), values.get("metrics")
+        if (
+            not isinstance(clock, dict)
+            or not all(type(count) is int and count >= 0 for count in clock.values())
+            or place.items() - clock.items()
+            or values.get("trained_on")
+            not in (names[number], names[min(number + 1, len(names) - 1)])
+            or not isinstance(lines, list)
+            or not all(isinstance(line, str) and line.isprintable() for line in lines)
+            or values.get("lr_scale") not in [2.0**-n for n in range(MOST_RESTARTS + 1)]
+        ):
+            raise InputError(f"{saved.path} is damaged: remove it to go on from an earlier one")
+
+
+def _check_origin(folder: RunFolder, loaded: Loaded) -> None:
+    """Refuse to go on with other images than those that the run began with."""
+    listing = manifest(list(loaded.data.values()), loaded.plan.folders)
+    if folder.read_json("env.json").get("manifest_sha256") != manifest_digest(listing):
+        raise InputError(
+            f"the images are no longer those that {folder.path} began with (its manifest.csv lists "
+            "them): put them back, or start a new run"
+        )
+
+
+def _write_origin(folder: RunFolder, loaded: Loaded) -> None:
+    """What the run is made from: enough to repeat it, and to tell whether it was repeated."""
+    listing = manifest(list(loaded.data.values()), loaded.plan.folders)
+    directions = {metric.name: metric.higher_is_better for metric in loaded.metrics}
+    folder.write("config.yaml", loaded.config.to_yaml())
+    folder.write("manifest.csv", listing)
+    folder.write_json("env.json", describe(loaded.device, loaded.data, listing, directions))

@@ -1,0 +1,41 @@
+"""The test images of a run that was made before: those that are asked for, and no others."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from cl_sr.config import resolve
+from cl_sr.data.prepare import read_again
+from cl_sr.data.samples import Samples, TestSamples
+from cl_sr.degradations import Degradation
+from cl_sr.errors import InputError
+from cl_sr.runs.plan import check
+from cl_sr.runs.record import Record
+
+
+def test_samples(record: Record, name: str, count: int, degradation: Degradation) -> Samples:
+    """The first test images of a domain, in the order of the run.
+
+    Args:
+        record: the run.
+        name: of the domain.
+        count: at most.
+        degradation: that the run had.
+
+    Raises:
+        InputError: an image is gone, or is another now.
+    """
+    plan = check(resolve(record.config))
+    number = plan.stream.domain_names.index(name)
+    files = [
+        (line["path"], line["sha256"])
+        for line in csv.DictReader(io.StringIO(record.folder.read_text("manifest.csv")))
+        if line["domain"] == name and line["side"] != "train"
+    ][:count]
+    if not files:
+        raise InputError(f"{record.path / 'manifest.csv'} lists no test images of {name}")
+    images = read_again(
+        plan.stream.domains[number], plan.folders.get(name), files, plan.config.data.size
+    )
+    return TestSamples(images, number, degradation).samples(0, len(images))

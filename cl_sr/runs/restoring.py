@@ -1,0 +1,99 @@
+"""A restorer from a run's folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from cl_sr.config import resolve
+from cl_sr.diffusion import Sampling
+from cl_sr.errors import InputError, nearest
+from cl_sr.inference.device import choose_device
+from cl_sr.inference.loading import load_restorer, restorer
+from cl_sr.inference.restorer import Origin, Restorer
+from cl_sr.models.description import Description, is_checkpoint, read_description
+from cl_sr.runs.model import make_model
+from cl_sr.runs.plan import check
+from cl_sr.runs.record import Record
+from cl_sr.training.rng import isolated_rng
+
+
+def restorer_of(
+    record: Record,
+    after: str | None = None,
+    *,
+    device: str = "auto",
+    precision: str | None = None,
+    batch: int = 64,
+) -> Restorer:
+    """What a run restores images with.
+
+    Args:
+        record: the run, finished or not.
+        after: the domain (or the name of a checkpoint) after which; None: the last one.
+        device, batch: see `cl_sr.inference.load_restorer`.
+        precision: as well; None: that of the run.
+
+    Raises:
+        InputError: there is no such checkpoint, or none at all.
+    """
+    precision = precision or str(record.settings["train"]["precision"])
+    folders = sorted(filter(is_checkpoint, (record.path / "checkpoints").glob("*")), key=_age)
+    names = [folder.name for folder in folders]
+    if after is not None and after not in names:
+        there = nearest(after, names) if names else "it has no checkpoint yet"
+        raise InputError(f"{record.path} has no checkpoint {after!r}: {there}")
+    if not names:
+        return _zero_shot(record, device, precision, batch)
+    folder = folders[names.index(after)] if after is not None else folders[-1]
+    about = _completed(read_description(folder), record, folder.name)
+    return load_restorer(folder, description=about, device=device, precision=precision, batch=batch)
+
+
+def _age(folder: Path) -> tuple[int, float]:
+    """The order in which checkpoints were written: by iterations, where they tell them."""
+    return read_description(folder).iterations, folder.stat().st_mtime
+
+
+def _completed(about: Description, record: Record, name: str) -> Description:
+    """With what checkpoints of old do not tell, from the run's configuration."""
+    if about.strategy is not None:
+        return about
+    settings = record.settings
+    evaluation, learnt = settings["eval"], []
+    for domain in record.domains if "env.json" in {p.name for p in record.path.iterdir()} else []:
+        learnt.append(domain)
+        if domain == name:
+            break
+    return replace(
+        about,
+        degradation=settings["data"]["kernel"],
+        scale=settings["data"]["scale"],
+        strategy=settings["strategy"],
+        domains=learnt if name in learnt else [],
+        sampling=Sampling(
+            evaluation["sampler"], evaluation["steps"], evaluation["eta"], evaluation["seed"]
+        ),
+    )
+
+
+def _zero_shot(record: Record, device: str, precision: str, batch: int) -> Restorer:
+    """Of a run that trains nothing: the prior is a file's."""
+    plan = check(resolve(record.config))
+    zero_shot = plan.strategy.traits.zero_shot
+    if zero_shot is None or not zero_shot.prior:
+        raise InputError(f"{record.path} has no checkpoint yet: go on with it (--resume)")
+    with isolated_rng():
+        model = make_model(plan)
+    return restorer(
+        model,
+        plan.strategy,
+        {},
+        degradation=plan.config.data.kernel,
+        scale=plan.config.data.scale,
+        sampling=plan.sampling,
+        device=choose_device(device),
+        precision=precision,
+        batch=batch,
+        origin=Origin(strategy=plan.title),
+    )

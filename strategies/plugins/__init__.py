@@ -1,0 +1,1 @@
+"""Plugins of Avalanche that strategies bring. Imported by them when a run begins."""

@@ -1,0 +1,218 @@
+"""What `cl-sr run` refuses is told in one line, before anything heavy is imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cl_sr.diffusion import Sampling
+from cl_sr.models.description import Description
+
+HEAVY = ("torch", "torchvision", "avalanche", "matplotlib")
+
+# What is typed after `cl-sr run`, and what is told of it.
+CASES: dict[str, tuple[list[str], str]] = {
+    # Names
+    "stream": (["--stream", "celeba-anim"], "did you mean 'celeba-anime'?"),
+    "file of a stream": (["--stream", "./nowhere.py"], "no file"),
+    "preset": (["--preset", "dmo"], "unknown preset 'dmo': did you mean 'demo'?"),
+    "configuration": (["--config", "nowhere.yaml"], "cannot read nowhere.yaml"),
+    "key": (["train.iteration=3"], "unknown key 'train.iteration': did you mean 'train.iter"),
+    "value": (["train.lr=fast"], "train.lr='fast'"),
+    "metric": (["eval.metrics=psnr,lpisp"], "unknown metric 'lpisp': did you mean 'lpips'?"),
+    "domain": (["data.shares.cats=0.5"], "data.shares.cats: celeba-anime has no domain 'cats'"),
+    "family": (["model.family=sr4"], "unknown family 'sr4': did you mean 'sr3'?"),
+    # Strategies
+    "strategy": (["--strategy", "finetun"], "unknown strategy 'finetun': did you mean 'finetune'?"),
+    "file of a strategy": (["--strategy", "./nowhere.py"], "no file"),
+    "option": (
+        ["--strategy", "timestep-window:end=3"],
+        "strategy timestep-window has no option 'end'",
+    ),
+    "option of none": (["strategy.replay.size=3"], "replay is not among the strategies (finetune)"),
+    "option's value": (["--strategy", "replay:size=many"], "strategy replay: size='many'"),
+    "option's range": (["--strategy", "replay:size=0"], "size=0 must be at least 1"),
+    "option of a list": (
+        ["strategy=[{replay: {siez: 4}}]"],
+        "strategy replay has no option 'siez': did you mean 'size'?",
+    ),
+    "twice": (["--strategy", "replay", "--strategy", "replay"], "strategy replay is given twice"),
+    "conflict": (
+        ["--strategy", "lora", "--strategy", "ewc"],
+        "strategies lora and ewc cannot work together: every domain has weights of its own, and "
+        "ewc would hold them",
+    ),
+    "alone": (["--strategy", "joint+replay"], "strategies joint and replay cannot work together"),
+    "no past": (["--strategy", "distill:on=past"], "without images of the past"),
+    "plugin": (["--strategy", "avalanche:RepalyPlugin"], "did you mean 'ReplayPlugin'?"),
+    "prior": (["--strategy", "ddnm:prior=nowhere.pt"], "strategy ddnm: no file"),
+    "pattern": (["--strategy", "lora:where=("], "strategy lora: where=("),
+    # Data
+    "folder": (["--data", "nowhere"], "for the domain celeba: give --data celeba=DIR"),
+    "folder of a domain": (["--data", "celeba=some/celeba"], "no folder for the domain animef"),
+    "folder without images": (
+        ["--data", "some"],
+        "some/animef: no images (jpg, png, webp, bmp) for the domain animef: give another with "
+        "--data animef=DIR",
+    ),
+    "scale": (["data.scale=5"], "data.scale=5 does not divide data.size=32"),
+    # Sizes and numbers
+    "channels": (["model.inner_channel=33"], "the keys model.* make no net: inner_channel 33"),
+    "groups": (["model.norm_groups=7"], "norm_groups 7"),
+    "halvings": (["model.channel_mults=[1,1,1,1,1,1,1]"], "image_size 32 must be a multiple of 64"),
+    "window": (
+        ["--strategy", "timestep-window:stop=3000"],
+        "window 0-3000 is empty or not within 0..2000",
+    ),
+    "window of a list": (
+        ["strategy=[{timestep-window: {start: 5, stop: 5}}]"],
+        "window 5-5 is empty or not within 0..2000",
+    ),
+    "sampling": (["eval.steps=2001"], "eval.steps=2001 is more than the 2000 of diffusion.steps"),
+    "sampling of a prior": (["--strategy", "ddnm:steps=2001"], "steps=2001 must be in 1..2000"),
+    "schedule": (["diffusion.start=0.9"], "the keys diffusion.* make no noise schedule"),
+    "iterations": (["train.iterations=[1,2,3]"], "train.iterations=[1, 2, 3]"),
+    "no iterations": (["train.iterations=[0,0]"], "and not only zeros"),
+    "room": (["--strategy", "replay", "train.batch_size=1"], "no room for images of the past"),
+    # Weights to start from
+    "init": (["--init", "nowhere.pth"], "nowhere.pth: no weights here"),
+    "folder without weights": (["--init", "some"], "some: no weights here"),
+    "no checkpoint": (["--init", "other"], "other is not a cl-sr checkpoint"),
+    "init of another size": (
+        ["--init", "weights"],
+        "weights was trained at 16 pixels, and this run is at data.size=32: set data.size=16",
+    ),
+    "init of another scale": (
+        ["--init", "weights/model.safetensors", "data.size=16"],
+        "was trained for scale 8, and this run is at data.scale=4: set data.scale=8",
+    ),
+    "init of fewer steps": (
+        ["--init", "weights", "data.size=16", "data.scale=8", "eval.steps=101"],
+        "eval.steps=101 is more than the 100 of",
+    ),
+    "window of an init": (
+        ["--init", "weights", "data.size=16", "data.scale=8", "--strategy", "timestep-window"],
+        "window 0-200 is empty or not within 0..100",
+    ),
+    "prior for an init": (["--init", "prior"], "it is a prior for --strategy ddnm:prior=FILE"),
+    "init for ddnm": (["--init", "weights", "--strategy", "ddnm"], "ddnm:prior=FILE, not by"),
+    "schedule of no init": (["diffusion.schedule=init"], "init=FILE"),
+    # Places
+    "full place": (["--out", "some"], "some is not empty: choose another --out"),
+    "no run there": (["--out", "some", "--overwrite"], "--overwrite replaces runs only"),
+    "file": (["--out", "some/letter.txt"], "is a file: choose another --out"),
+    "resume": (["--resume", "some"], "some is not a run: it has no config.yaml"),
+}
+
+SCRIPT = f"""
+import contextlib, io, json, sys
+
+class Watch:
+    tried = []
+    def find_spec(self, name, *_):
+        if name.split(".")[0] in {HEAVY!r}:
+            self.tried.append(name)
+            raise ImportError("too early for " + name)
+
+sys.meta_path.insert(0, Watch())
+from cl_sr.cli.main import main
+
+found = {{}}
+for case, arguments in json.load(sys.stdin).items():
+    Watch.tried, code, told = [], None, io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(told):
+            main(["run", *arguments], prog_name="cl-sr")
+    except SystemExit as error:
+        code = error.code
+    except BaseException as error:
+        told.write(repr(error))
+    found[case] = [code, told.getvalue(), Watch.tried]
+json.dump(found, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the cases are called: some data, and descriptions of weights."""
+    path = tmp_path_factory.mktemp("refusals")
+    for name in ("some/celeba", "some/animef", "weights", "prior", "other"):
+        (path / name).mkdir(parents=True)
+    (path / "some/celeba/one.png").write_bytes(b"not opened yet")
+    (path / "some/animef/one.txt").write_text("no image")
+    (path / "some/letter.txt").write_text("dear")
+    unet = {"in_channel": 6, "image_size": 16, "inner_channel": 8}
+    about = Description("sr3", unet, {}, steps=100, scale=8, sampling=Sampling())
+    prior = Description("sr3", unet | {"in_channel": 3}, {}, conditional=False, steps=100)
+    for name, text in (
+        ("weights", json.dumps(about.to_json())),
+        ("prior", json.dumps(prior.to_json())),
+        ("other", json.dumps({"kind": "another", **asdict(about)})),
+    ):
+        (path / name / "config.json").write_text(text)
+        (path / name / "model.safetensors").write_bytes(b"not opened yet")
+    return path
+
+
+def call(folder: Path, cases: dict[str, list[str]]) -> dict[str, Any]:
+    """Of each case: the exit code, what was printed, and which heavy modules were asked for.
+
+    All in one process, which no heavy module can be imported in.
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        input=json.dumps(cases),
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if name != "CL_SR_DATA"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def told(folder: Path) -> dict[str, Any]:
+    return call(folder, {case: arguments for case, (arguments, _) in CASES.items()})
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_is_refused_in_one_line_before_torch(
+    told: dict[str, Any], folder: Path, case: str
+) -> None:
+    code, printed, heavy = told[case]
+    assert heavy == []
+    assert code == 2, printed
+    (line,) = printed.splitlines()
+    assert line.startswith("Error: ")
+    assert CASES[case][1] in line
+    assert not (folder / "runs").exists()
+
+
+def test_what_is_right_goes_on_to_import_torch(folder: Path) -> None:
+    """Else the other tests would tell nothing."""
+    _, printed, heavy = call(folder, {"right": ["--dry-run"]})["right"]
+    assert heavy[0] == "torch"
+    assert "too early for torch" in printed
+
+
+def test_python_is_told_the_same(folder: Path) -> None:
+    code = (
+        "import sys, cl_sr\nfrom cl_sr.errors import InputError\n"
+        "try: cl_sr.run(strategy='finetun')\n"
+        "except InputError as error: print(error)\n"
+        f"sys.exit(any(name in sys.modules for name in {HEAVY!r}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert "did you mean 'finetune'?" in result.stdout
