@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -60,7 +61,8 @@ class Router(Lora):
         low = to_floats(learner.images.low_resolution(PASSES))
         # Few images span few directions, and must leave some variance to all others.
         components = min(COMPONENTS, max(1, len(learner.images) // 2))
-        domain = Gaussian.fit(_small(low), components, self.scales)
+        small = _shrunk(low, min(SIDE, low.shape[-1]))
+        domain = Gaussian.fit(small, components, self.scales)
         # On the CPU it is fitted; where images are routed it is needed.
         memory[f"domain-{learner.number}"] = {
             name: part.to(learner.device) for name, part in domain.tensors().items()
@@ -103,7 +105,8 @@ class ByLook(Experts):
     def route(self, lr: Tensor) -> Tensor:
         import torch
 
-        small = _small(lr)
+        # Images of any size are seen at the size at which the domains were.
+        small = _shrunk(lr, math.isqrt(self.domains[0].mean.numel() // 3))
         return torch.stack([domain.log_likelihood(small) for domain in self.domains]).argmax(0)
 
     def weights(self, number: int) -> Mapping[str, Tensor] | None:
@@ -114,7 +117,7 @@ class ByLook(Experts):
         return merged(self.base, self.adapters[number])
 
 
-def _small(lr: Tensor) -> Tensor:
+def _shrunk(lr: Tensor, side: int) -> Tensor:
     from torch.nn import functional as F
 
-    return lr if lr.shape[-1] <= SIDE else F.interpolate(lr, (SIDE, SIDE), mode="area")
+    return lr if lr.shape[-2:] == (side, side) else F.interpolate(lr, (side, side), mode="area")

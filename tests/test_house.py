@@ -160,15 +160,15 @@ def test_a_run_imports_what_it_needs_and_avalanche_gets_what_is_put_off() -> Non
         "from cl_sr.runs import execute\n"
         "from cl_sr.evaluation.metrics import build_metrics\n"
         "build_metrics(['psnr', 'ssim'], 'rgb8', 16, torch.device('cpu'))\n"
-        "heavy = ('transformers', 'torchmetrics', 'wandb', 'scipy', 'pyiqa', 'matplotlib')\n"
+        "heavy = ('transformers', 'torchmetrics', 'wandb', 'pyiqa', 'scipy.stats')\n"
         "print([name for name in heavy if name in sys.modules])\n"
-        "from avalanche.evaluation.metrics import TopKAccuracy\n"
-        "metric = TopKAccuracy(1)\n"
+        "from avalanche.evaluation.metrics import TopkAccuracy\n"
+        "metric = TopkAccuracy(1)\n"
         "metric.update(torch.eye(3), torch.tensor([0, 1, 1]), 0)\n"
         "import torchmetrics\n"
-        "print(metric.result()[0], torchmetrics.__file__.endswith('__init__.py'))\n"
+        "print(round(metric.result()[0], 3), torchmetrics.__file__.endswith('__init__.py'))\n"
     )
-    assert out.splitlines() == ["[]", "0.6666666865348816 True"]
+    assert out.splitlines() == ["[]", "0.667 True"]
 
 
 def test_avalanche_that_was_imported_before_is_taken_as_it_is() -> None:

@@ -97,7 +97,7 @@ def command(
         raise InputError(f"{taken[0]} exists: choose another --out, or add --overwrite")
     _restore(
         list(zip(files, targets, strict=True)), prior, scale, operator, device, overrides,
-        {"seeds": [seed], "sigma_y": sigma_y / 127.5, **options},
+        {"seeds": [seed], "sigma_y": sigma_y, **options},
     )  # fmt: skip
 
 
@@ -132,6 +132,7 @@ def _restore(
 
         from cl_sr.data.folder import read_rgb
         from cl_sr.degradations import AveragePool, Bicubic
+        from cl_sr.degradations.pixels import STEPS
         from cl_sr.diffusion.times import travel_times
         from cl_sr.inference.device import choose_device
         from cl_sr.models import load_prior
@@ -142,6 +143,7 @@ def _restore(
         device = choose_device(device_name)
         prior = load_prior(prior_path, **arguments(overrides)).to(device)
     operator: Operator = Bicubic(scale) if operator_name == "bicubic" else AveragePool(scale)
+    options["sigma_y"] /= STEPS
     total = prior.schedule.steps
     travel = options["travel_length"], options["travel_repeat"]
     try:

@@ -108,6 +108,7 @@ class RunLearner:
         )
         return restorer.restore(lr, seeds)
 
-    def forget_nets(self) -> None:
-        """Nets of other weights are for the experience that has ended."""
+    def leave(self) -> None:
+        """Let go of what was for the experience that has ended."""
+        self.seen = None
         self._others = []

@@ -141,8 +141,7 @@ class DiffusionTemplate(SupervisedTemplate):
 
     def train(self, experiences: Any, eval_streams: Any = None, **kwargs: Any) -> Any:
         """Train on one experience or several; see `SupervisedTemplate.train`."""
-        workers = self._optimization.workers
-        kwargs = {"reset_optimizer_state": True, "num_workers": workers} | kwargs
+        kwargs = {"reset_optimizer_state": True, "num_workers": self._optimization.workers} | kwargs
         # Never None: Avalanche would evaluate on the training images.
         return super().train(experiences, eval_streams or [], **kwargs)
 
@@ -164,12 +163,11 @@ class DiffusionTemplate(SupervisedTemplate):
         experience: Any = self.experience
         self.stopwatch.start()
         self.learning = experience
-        learner = self.learner
+        learner, options = self.learner, self._optimization
         learner.number = int(experience.current_experience)
         learner.last = learner.number + 1 == len(self._budgets)
-        learner.lr = self._optimization.lr
-        scale, flip = learner.degradation.scale, self._optimization.flip
-        learner.images = ExperienceImages(experience.dataset, scale, flip)
+        learner.lr, scale = options.lr, learner.degradation.scale
+        learner.images = ExperienceImages(experience.dataset, scale, options.flip)
         steps = self.model.model.schedule.steps
         self.model.window = self.strategy.window(learner.number, steps)
         if (saved := self._resumed) is not None:
@@ -179,8 +177,8 @@ class DiffusionTemplate(SupervisedTemplate):
         self.strategy.each("adapt", learner, self.memory)
         self.model.to(self.device)
         super()._before_training_exp(**kwargs)
-        if self._optimization.ema:
-            self.ema = MovingAverage(self.model, self._optimization.ema)
+        if options.ema:
+            self.ema = MovingAverage(self.model, options.ema)
 
     def _after_train_dataset_adaptation(self, **kwargs: Any) -> None:
         super()._after_train_dataset_adaptation(**kwargs)
@@ -265,36 +263,28 @@ class DiffusionTemplate(SupervisedTemplate):
     def _save(self, passing: bool = False) -> None:
         """Write the state, where states are written at all."""
         if self._checkpoints is not None:
-            self._check_finite()
+            self._divergence.check(self.model, self.clock.train_iterations)
             with self.stopwatch.paused():
                 random = self._before_evaluation or RandomState.now()
                 self._checkpoints.write(self, random, passing)
 
-    def _check_finite(self) -> None:
-        self._divergence.check(self.model, self.clock.train_iterations)
-
     def _stop_if_asked(self) -> None:
-        """Save what there is, and stop.
-
-        Raises:
-            Stopped: it was asked for.
-        """
+        """Where it was asked for, save what there is and raise `Stopped`."""
         if self._stop.signum is not None and self._within:
             self._save()
         self._stop.check()
 
     def _after_training_exp(self, **kwargs: Any) -> None:
         self._within = False
-        self._check_finite()
+        self._divergence.check(self.model, self.clock.train_iterations)
         if self.ema is not None:
             self.model.load_state_dict(self.ema.module.state_dict())
             self.ema = None
-        self.learner.seen = None
         for name, weight in self.model.named_parameters():
             weight.requires_grad_(name not in self._frozen)
         self.strategy.each("settle", self.learner, self.memory)
         self.strategy.each("end", self.learner, self.memory)
-        self.learner.forget_nets()
+        self.learner.leave()
         self.model.to(memory_format=self._layout)
         super()._after_training_exp(**kwargs)
         self.stopwatch.stop()
@@ -303,7 +293,7 @@ class DiffusionTemplate(SupervisedTemplate):
     def evaluate(self) -> None:
         """Sample and measure every test image, leaving the random numbers of training alone."""
         if self._evaluation.stream:
-            self._check_finite()
+            self._divergence.check(self.model, self.clock.train_iterations)
             with self.stopwatch.paused(), isolated_rng() as self._before_evaluation:
                 self.eval(list(self._evaluation.stream))
             self._before_evaluation = None

@@ -125,8 +125,12 @@ def test_a_router_sends_images_and_tiles_to_the_experts_of_their_domains(
     for k in range(9):
         alone = restorer.restore(lr[k : k + 1], [k])
         assert torch.allclose(together[k : k + 1], alone, atol=1e-5)
-    tiles = lr.unfold(2, 2, 2).unfold(3, 2, 2).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, 2, 2)
-    assert restorer.restore(tiles, range(len(tiles))).shape == (36, 3, 8, 8)
+
+    # Tiles of larger images, and whole images of other sizes and shapes.
+    tiles = torch.cat([lr[0::3], lr[1::3]], dim=3).unfold(3, 4, 2).permute(0, 3, 1, 2, 4)
+    assert restorer.restore(tiles.flatten(0, 1), range(9)).shape == (9, 3, 16, 16)
+    assert restorer.route(torch.cat([lr, lr], dim=3)).shape == (9,)
+    assert restorer.route(torch.cat([lr, lr, lr], dim=2).repeat(1, 1, 1, 3)).shape == (9,)
 
 
 class Twice(Experts):
