@@ -74,6 +74,9 @@ class Ewc(Strategy):
         for k in range(self.samples):
             one = k % len(images)
             loss = learner.denoising_loss(images[one : one + 1], learner.number + 1)
-            gradient = torch.autograd.grad(loss, list(learner.net.parameters()))
+            trained = [weight for weight in learner.net.parameters() if weight.requires_grad]
+            found = iter(torch.autograd.grad(loss, trained))
+            # What the family of models keeps frozen has no gradient.
+            gradient = [next(found) if w.requires_grad else 0 * w for w in learner.net.parameters()]
             total += torch.cat([g.flatten() for g in gradient]).square()
         return total / self.samples

@@ -48,4 +48,5 @@ class Freeze(Strategy):
     def adapt(self, learner: Learner, memory: Memory) -> None:
         if learner.number:
             for name, weight in learner.net.named_parameters():
-                weight.requires_grad_(not re.search(self.parts, name))
+                if re.search(self.parts, name):
+                    weight.requires_grad_(False)

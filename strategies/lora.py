@@ -81,7 +81,8 @@ class Lora(Strategy):
             learner.lr *= self.lr
             return
         for name, weight in learner.net.named_parameters():
-            weight.requires_grad_(bool(re.search(self.where, name.rpartition(".")[0])))
+            if not re.search(self.where, name.rpartition(".")[0]):
+                weight.requires_grad_(False)
 
     def settle(self, learner: Learner, memory: Memory) -> None:
         from cl_sr.models.lora import extract, factors, merge, merged

@@ -49,12 +49,18 @@ def adaptable(net: nn.Module, where: str = "") -> dict[str, nn.Module]:
 
 
 def attach(net: nn.Module, rank: int, where: str = "", scale: float = 1.0) -> None:
-    """Freeze a net and give the layers that `where` is found in a trainable low-rank adapter."""
+    """Freeze a net and give the layers that `where` is found in a trainable low-rank adapter.
+
+    Layers that are frozen already get none.
+    """
+    trained = {name for name, weight in net.named_parameters() if weight.requires_grad}
     net.requires_grad_(False)
-    for module in adaptable(net, where).values():
+    for name, module in adaptable(net, where).items():
         weight = module.weight
         assert isinstance(weight, Tensor)
-        parametrize.register_parametrization(module, "weight", LowRank(weight, rank, scale))
+        if f"{name}.weight" in trained:
+            adapter = LowRank(weight, rank, scale)
+            parametrize.register_parametrization(module, "weight", adapter)
 
 
 def factors(net: nn.Module) -> Factors:
