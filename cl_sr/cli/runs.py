@@ -46,6 +46,8 @@ def _row(path: Path, base: Path) -> list[str]:
         if record.state == "failed":
             numbers = ""  # no result
         return [name, what, _state(record.state, record.status), numbers or "-"]
+    except InputError as error:
+        return [name, "-", str(error), "-"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return [name, "-", f"damaged: {type(error).__name__}: {error}", "-"]
 

@@ -108,7 +108,6 @@ class RunLearner:
         )
         return restorer.restore(lr, seeds)
 
-    def leave(self) -> None:
-        """Let go of what was for the experience that has ended."""
-        self.seen = None
+    def forget_nets(self) -> None:
+        """Nets of other weights are for the experience that has ended."""
         self._others = []

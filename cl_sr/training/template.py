@@ -280,11 +280,12 @@ class DiffusionTemplate(SupervisedTemplate):
         if self.ema is not None:
             self.model.load_state_dict(self.ema.module.state_dict())
             self.ema = None
+        self.learner.seen = None
         for name, weight in self.model.named_parameters():
             weight.requires_grad_(name not in self._frozen)
         self.strategy.each("settle", self.learner, self.memory)
         self.strategy.each("end", self.learner, self.memory)
-        self.learner.leave()
+        self.learner.forget_nets()
         self.model.to(memory_format=self._layout)
         super()._after_training_exp(**kwargs)
         self.stopwatch.stop()

@@ -180,7 +180,10 @@ def test_odd_folders_do_not_hide_the_others(cli: Cli, tiny: list[str]) -> None:
     result = cli("runs")
     assert result.exit_code == 0
     assert "finished, 7 iterations" in result.output
-    assert result.output.count("damaged") == 3
+    rows = {line.split()[1]: line for line in result.output.splitlines() if "│" in line}
+    assert "runs/deep/config.yaml is damaged: it has no stream and no strategy" in rows["deep"]
+    assert "runs/bomb/config.yaml is not YAML" in rows["bomb"]
+    assert "runs/odd/config.yaml is damaged: it has no strategy" in rows["odd"]
 
 
 def test_ctrl_c_before_there_is_a_run(
