@@ -111,7 +111,7 @@ def test_the_list_of_runs(cli: Cli, tiny: list[str]) -> None:
     assert "failed at" in output
     assert "diverged" in output
     assert "[b]" in output
-    assert "damaged" in output
+    assert "runs/broken is not a run: it has no config.yaml" in output
     assert "celeba " in output
 
 
