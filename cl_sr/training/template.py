@@ -231,8 +231,7 @@ class DiffusionTemplate(SupervisedTemplate):
     def forward(self) -> Tensor:
         """What `Objective.forward` returns, with the targets that the strategy wants."""
         with autocast(self.device, self._optimization.bf16)():
-            seen = self.model.show(self.mb_x)
-        seen = seen.with_past(self._rows)
+            seen = self.model.show(self.mb_x).with_past(self._rows)
         target = self.strategy.target(self.learner, self.memory, seen)
         self.learner.seen = seen.with_truth(target)
         return self.learner.seen.packed()
