@@ -119,7 +119,8 @@ def main() -> None:
                 start = time.monotonic() - began
                 seconds = seconds_of(step)
                 first = first or seconds
-                flops = FLOPS.get((args.size, args.channels), float("nan")) * batch
+                flops = FLOPS.get((args.size, args.channels))
+                rate = flops and flops * batch / seconds / 1e12
                 tell(
                     batch=batch,
                     what=title,
@@ -127,7 +128,7 @@ def main() -> None:
                     first=round(start, 1),
                     ratio=round(first / seconds, 2),
                     images_per_second=round(batch / seconds, 1),
-                    of_bf16_matmul=round(flops / seconds / 1e12 / peaks["bfloat16"], 3),
+                    of_bf16_matmul=rate and round(rate / peaks["bfloat16"], 3),
                     peak_gib=round(torch.cuda.max_memory_allocated() / 2**30, 2) if gpu else None,
                 )
             except Exception as error:  # the next way may still tell something
