@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cl_sr.config import DEFAULT_PRESET, RunConfig, put_all, put_data, read_preset, resolve
 from cl_sr.errors import InputError, out_of_memory
+from cl_sr.models.description import is_checkpoint
 from cl_sr.plugins import blame
 from cl_sr.runs.folder import RunFolder
 from cl_sr.runs.plan import Plan, check
@@ -112,7 +113,8 @@ def run(
             as `--data` takes them.
         out: the run's folder (default: `runs/STREAM-STRATEGY-seedN`).
         overwrite: replace an earlier run in `out`.
-        resume: go on with the run in `out`, which must be of this configuration.
+        resume: go on with the run in `out`, which must be of this configuration; if it is
+            finished, it is returned as it is.
         plugins, loggers: further ones of Avalanche.
         progress: show how far it has come.
         keys: of the configuration: `stream="celeba-anime"`, `strategy="router"`, or
@@ -129,19 +131,25 @@ def run(
         >>> run = cl_sr.run("demo", stream="celeba-anime", strategy="router", out="runs/a")
         >>> run.matrix
     """
-    settings, _ = configuration(preset, Path(config) if config else None, _folders(data), keys)
+    settings, name = configuration(preset, Path(config) if config else None, _folders(data), keys)
     plan = check(settings)
     place = Path(out) if out is not None else None
     check_place(plan, place, overwrite, resume)
+    if resume and place is not None and RunFolder.open(place).finished:
+        return Run(place)
     from rich.console import Console
 
     from cl_sr.stopping import StopRequest
 
     messages = Console(stderr=True, markup=False, highlight=False, quiet=not progress)
     with quiet(), StopRequest().listening() as stop:
-        loaded = prepare(plan, messages)
+        loaded = prepare(plan, name, messages)
         folder = begin(loaded.plan, place, overwrite, resume)
-        train(loaded, folder, messages, plugins, loggers, stop, resume)
+        try:
+            train(loaded, folder, messages, plugins, loggers, stop, resume)
+        except KeyboardInterrupt:
+            Run(folder.path).report()
+            raise
     made = Run(folder.path)
     made.report()
     return made
@@ -157,7 +165,12 @@ def open(path: Path | str) -> Run:
 
 
 def load(
-    path: Path | str, after: str | None = None, *, device: str = "auto", **options: Any
+    path: Path | str,
+    after: str | None = None,
+    *,
+    device: str = "auto",
+    precision: str | None = None,
+    batch: int = 64,
 ) -> Restorer:
     """What restores images with a trained model: `images = cl_sr.load("runs/a")(lr)`.
 
@@ -169,22 +182,30 @@ def load(
         path: a run, or the folder of a checkpoint.
         after: of a run, the domain after which; None: the last one that was learnt.
         device: `auto`, `cpu`, `cuda` or `mps`.
-        options: `precision` (`auto`, `fp32`, `bf16`) and `batch`, the most images at a time.
+        precision: `auto`, `fp32` or `bf16`; None: that of the run.
+        batch: most images at a time.
 
     Raises:
         InputError: neither a run nor a checkpoint, or one that lacks something.
     """
     path = Path(path)
+    if path.is_file():  # the weights themselves
+        path = path.parent
     with quiet():
         if (path / "status.json").is_file():
             from cl_sr.runs.restoring import restorer_of
 
-            return restorer_of(Record(path), after, device=device, **options)
+            return restorer_of(Record(path), after, device=device, precision=precision, batch=batch)
+        if not is_checkpoint(path):
+            raise InputError(
+                f"{path} is neither a run nor a checkpoint: give a run's folder, such as "
+                "runs/NAME, or runs/NAME/checkpoints/DOMAIN"
+            )
         if after is not None:
             raise InputError(f"{path} is no run: {after!r} tells a checkpoint of a run")
         from cl_sr.inference import load_restorer
 
-        return load_restorer(path, device=device, **options)
+        return load_restorer(path, device=device, precision=precision or "auto", batch=batch)
 
 
 def configuration(
@@ -231,7 +252,10 @@ def check_place(plan: Plan, out: Path | None, overwrite: bool, resume: bool) -> 
     if out is None:
         return
     if resume:
-        RunFolder.open(out).check_same(plan.config)
+        folder = RunFolder.open(out)
+        folder.check_same(plan.config)
+        if folder.locked:
+            raise InputError(f"another process is at work in {out}")
     else:
         RunFolder.check_free(out, overwrite)
 
@@ -256,8 +280,13 @@ def default_folder(config: RunConfig) -> Path:
     return path
 
 
-def prepare(plan: Plan, messages: Console) -> Loaded:
+def prepare(plan: Plan, name: str, messages: Console) -> Loaded:
     """Import what is heavy, then build or read the model and read or draw the images.
+
+    Args:
+        plan: of the run.
+        name: of its configuration.
+        messages: told what is about to be run.
 
     Raises:
         InputError: weights or images that cannot be used, or too little memory for them.
@@ -268,8 +297,10 @@ def prepare(plan: Plan, messages: Console) -> Loaded:
                 messages.print("starting (torch and Avalanche take some seconds)")
             from cl_sr.runs import execute  # noqa: F401  now, under these words
             from cl_sr.runs.loading import load
-            from cl_sr.runs.progress import tracker
-        return load(plan, tracker(messages))
+            from cl_sr.runs.progress import describe, tracker
+        loaded = load(plan, tracker(messages))
+    describe(loaded, name, messages)
+    return loaded
 
 
 def train(

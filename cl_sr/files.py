@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,8 +87,13 @@ def check_writable(path: Path) -> None:
         InputError: with the remedy.
     """
     parent = next(p for p in [path, *path.absolute().parents] if p.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write to {parent}: choose another --out")
+    try:
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            raise OSError
+        with tempfile.TemporaryFile(dir=parent):  # what rights promise, a file system may refuse
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write to {parent}: choose another --out") from error
 
 
 @contextmanager

@@ -119,8 +119,12 @@ def find_class(name: str) -> type[Strategy]:
             )
         return _checked(cls, str(others[name]))
     known = [*strategies, *others]
+    # Of several, the text was not parted before a name that is unknown.
+    wrong = next((part for part in map(str.strip, name.split("+")) if part not in known), "")
+    if not wrong:
+        raise InputError(f"strategy {name!r} lacks a name: write finetune, or replay+wise-ft")
     raise InputError(
-        f"unknown strategy {name!r}: {nearest(name, known)} (or a file: ./mine.py:Mine)"
+        f"unknown strategy {wrong!r}: {nearest(wrong, known)} (or a file: ./mine.py:Mine)"
     )
 
 

@@ -17,6 +17,7 @@ from conftest import TINY
 import cl_sr
 from cl_sr.avalanche import BaseLogger, SupervisedPlugin
 from cl_sr.cli.main import main
+from cl_sr.runs.folder import RunFolder
 from cl_sr.yaml_text import parse_yaml
 
 KEYS: dict[str, Any] = {
@@ -106,11 +107,22 @@ def test_it_is_interrupted_and_goes_on_and_is_quiet(
         with pytest.raises(KeyboardInterrupt):
             cl_sr.run(**arguments, plugins=[Stop()], **{"checkpoint.every": 1})
         assert cl_sr.open(tmp_path / "run").record.state == "interrupted"
+        assert (tmp_path / "run" / "report.html").is_file()
         run = cl_sr.run(**arguments, resume=True, loggers=[Count()], **{"checkpoint.every": 1})
     assert run.record.state == "finished"
     assert Count.lines > 0
     assert [str(w.message) for w in caught] == []
     assert capsys.readouterr().err == ""
+    status = (tmp_path / "run" / "status.json").read_bytes()
+    Count.lines = 0
+    again = cl_sr.run(**arguments, resume=True, loggers=[Count()], **{"checkpoint.every": 1})
+    assert (again.record.state, Count.lines) == ("finished", 0)  # nothing is done again
+    assert (tmp_path / "run" / "status.json").read_bytes() == status
+    with (
+        RunFolder(run.path).lock(),
+        pytest.raises(cl_sr.InputError, match="another process is at work"),
+    ):
+        cl_sr.run(**arguments, resume=True, **{"checkpoint.every": 1})
 
 
 @pytest.mark.parametrize(

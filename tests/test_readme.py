@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import TINY
 from running import run
+
+import cl_sr
+from cl_sr.config import split_override
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -33,16 +37,15 @@ def test_training_in_ones_own_avalanche_code() -> None:
 
 @pytest.mark.run
 def test_the_front_door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import cl_sr
-
     monkeypatch.chdir(tmp_path)
-    code = block("cl_sr.load(")
-    run(tmp_path / "runs" / "faces", [*TINY, "strategy=router:rank=2", "eval.steps=20"])
-    monkeypatch.setattr(cl_sr, "run", lambda *_, out, **__: cl_sr.open(out))
-    import torch
-
+    code, real = block("cl_sr.load("), cl_sr.run
+    smaller = dict(map(split_override, [*TINY, "strategy.router.rank=2", "diffusion.steps=20"]))
+    monkeypatch.setattr(cl_sr, "run", lambda *args, **keys: real(*args, **keys, **smaller))
     names: dict[str, Any] = {"lr": torch.rand(2, 3, 4, 4)}
     exec(code, names)
+    assert names["run"].path == Path("runs/faces")
+    assert names["run"].record.settings["seed"] == 1
+    assert names["restore"].strategy == "router:rank=2"
     assert names["images"].shape == (2, 3, 16, 16)
 
 

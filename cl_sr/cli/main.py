@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import Any
 
 import click
@@ -40,10 +41,18 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, context: click.Context) -> Any:
+        whole, warnings.formatwarning = warnings.formatwarning, _one_line
         try:
             return super().invoke(context)
         except InputError as error:
             raise _OneLine(str(error)) from error
+        finally:
+            warnings.formatwarning = whole
+
+
+def _one_line(message: Warning | str, *_: Any, **__: Any) -> str:
+    """A warning without the line of code that gave it."""
+    return f"warning: {message}\n"
 
 
 class _OneLine(click.ClickException):

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from cl_sr.config import RunConfig
     from cl_sr.runs.folder import RunFolder
-    from cl_sr.runs.loading import Loaded
 
 
 @click.command()
@@ -80,7 +79,7 @@ def command(
     """
     from cl_sr import api
 
-    keys["strategy"] = "+".join(strategy) or None
+    keys["strategy"] = "+".join(strategy) if strategy else None
     if resume and resume != "auto":
         set_keys = [value is not None for value in keys.values()]
         if any([preset, config_file, data, out, overwrite, overrides, *set_keys]):
@@ -128,8 +127,6 @@ def _resume(path: Path, dry_run: bool) -> None:
     if folder.finished:
         click.echo(f"{path} is finished; `cl-sr report {path}` shows what it found", err=True)
         return
-    if folder.locked:
-        raise InputError(f"another process is at work in {path}")
     config = configuration.resolve(read_yaml(path / "config.yaml"))
     _run(config, f"{path}/config.yaml", path, False, dry_run, resume=True)
 
@@ -155,8 +152,7 @@ def _run(
     signum, folder = None, None
     try:
         with api.quiet():
-            loaded = api.prepare(plan, messages)
-            _describe(loaded, name, messages)
+            loaded = api.prepare(plan, name, messages)
             if dry_run:
                 click.echo(loaded.plan.config.to_yaml(), nl=False)
                 return
@@ -185,30 +181,3 @@ def _present(folder: RunFolder, signum: int | None, messages: Console) -> None:
         raise SystemExit(128 + signum)
     names = ", ".join([*made, "checkpoints"])
     results.print(f"Everything is in {folder.path}: {names}", soft_wrap=True)
-
-
-def _describe(loaded: Loaded, name: str, messages: Console) -> None:
-    """What is about to be run, and what was odd about the data."""
-    from cl_sr.data.prepare import skipped
-
-    for data in loaded.data.values():
-        copies = f", {data.duplicates} exact copies kept on one side" if data.duplicates else ""
-        if data.leaked:
-            copies = f", {data.leaked} of them copies of training images (data.split=random)"
-        messages.print(
-            f"{data.label}: {len(data.train)} training and {len(data.test)} {data.side} "
-            f"images{copies}"
-        )
-        if data.enlarged:
-            messages.print(
-                f"{data.label}: {data.enlarged} images are smaller than {data.size} pixels and "
-                "were enlarged: they have no detail to learn",
-                style="yellow",
-            )
-        if data.unreadable:
-            messages.print(f"{data.label}: skipped {skipped(data.unreadable)}", style="yellow")
-    parameters = sum(p.numel() for p in loaded.model.net.parameters())
-    messages.print(
-        f"{name}, strategy {loaded.plan.title}, {loaded.model.title} with "
-        f"{parameters / 1e6:.1f} M parameters on {loaded.device}{' in bf16' if loaded.bf16 else ''}"
-    )

@@ -74,7 +74,9 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
     if key not in leaves and first["type"] == "value_error":
         return message  # of a whole section, and names its keys
     # A union tries its members in turn; the first one's complaint is not the whole truth.
-    if key in leaves and typing.get_args(leaves[key].annotation):
+    if first["type"] == "literal_error":
+        message = f"choose {first['ctx']['expected']}"
+    elif key in leaves and typing.get_args(leaves[key].annotation):
         message = "has the wrong type or value"
     shown = repr(first["input"])
     shown = shown if len(shown) <= 60 else shown[:60] + "..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -176,7 +177,9 @@ def _put_option(values: dict[str, Any], name: str, option: str, value: Any) -> N
     place = _place(choices, name)
     if place is None:
         known = [*shipped_strategies(), *installed_strategies()]
-        remedy = f"add --strategy {name}" if name in known else nearest(name, known)
+        there = [_label(choice) for choice in choices]
+        near = difflib.get_close_matches(name, [*there, *known], n=1)
+        remedy = f"add --strategy {name}" if name in known else nearest(name, near or there)
         raise InputError(
             f"strategy.{name}.{option}: {name} is not among the strategies ({spell(choices)}): "
             f"{remedy}"
@@ -188,9 +191,14 @@ def _put_option(values: dict[str, Any], name: str, option: str, value: Any) -> N
 def _place(choices: Sequence[Choice], name: str) -> int | None:
     """Which choice is called so: by its name, or its file's."""
     for k, choice in enumerate(choices):
-        if name in (choice.name, Path(choice.name.partition(".py")[0]).name):
+        if name in (choice.name, _label(choice)):
             return k
     return None
+
+
+def _label(choice: Choice) -> str:
+    """The name of a strategy in keys: of one in a file, the file's."""
+    return Path(choice.name.partition(".py")[0]).name
 
 
 def pick(values: Any, key: str) -> Any:

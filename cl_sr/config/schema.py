@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     PlainSerializer,
@@ -16,6 +18,7 @@ from pydantic import (
 )
 
 from cl_sr.config.explain import checked
+from cl_sr.degradations.registry import check_degradation
 from cl_sr.diffusion.times import check_schedule
 from cl_sr.errors import InputError
 from cl_sr.models.family import DEFAULT, ModelKeys, find_family, shipped_families
@@ -46,7 +49,9 @@ class DataConfig(Section):
     folders: dict[str, AbsolutePath] = Field({}, description="the folder of single domains")
     size: Size = Field(32, description="H = W of high-resolution images, pixels")
     scale: Annotated[int, Field(ge=2, le=1024)] = Field(4, description="high over low resolution")
-    kernel: Literal["bicubic", "area"] = Field("bicubic", description="low-resolution kernel")
+    kernel: Annotated[str, AfterValidator(check_degradation)] = Field(
+        "bicubic", description="how low-resolution images are made: bicubic or area"
+    )
     flip: bool = Field(True, description="mirror training images at random")
     split_seed: Seed = Field(0, description="seed of the 70/30 split")
     split: Literal["content", "random"] = Field(
@@ -69,8 +74,8 @@ class DataConfig(Section):
     def _divides(self) -> DataConfig:
         if self.size % self.scale:
             raise ValueError(
-                f"data.scale={self.scale} does not divide data.size={self.size}: "
-                f"choose one of {[s for s in range(2, self.size + 1) if self.size % s == 0][:6]}"
+                f"data.scale={self.scale} does not divide data.size={self.size}: take "
+                f"data.size={math.ceil(max(self.size, 11) / self.scale) * self.scale}"
             )
         if self.size < 11:
             raise ValueError(f"data.size={self.size} is too small: SSIM needs at least 11 pixels")

@@ -3,8 +3,7 @@
 Those that are linear have exact pseudo-inverses and serve DDNM as operators.
 """
 
-from cl_sr.degradations.base import Degradation
-from cl_sr.degradations.linear import AveragePool, Bicubic
-from cl_sr.degradations.registry import DEGRADATIONS, build_degradation
+import lazy_loader
 
-__all__ = ["DEGRADATIONS", "AveragePool", "Bicubic", "Degradation", "build_degradation"]
+# The registry is read without torch; the names are in __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

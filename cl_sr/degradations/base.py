@@ -13,9 +13,11 @@ from cl_sr.degradations.resize import upsample
 class Degradation:
     """How low-resolution images come about from high-resolution ones.
 
-    To add one, derive from this class, write `degrade`, and enter it in `DEGRADATIONS`. It may be
-    random: nothing takes it that an image that is degraded twice gives the same twice, and a
-    low-resolution image travels with the one that it was made from (`cl_sr.data.samples`).
+    To add one, derive from this class, write `degrade`, and enter the class in `DEGRADATIONS` by
+    its name, which `data.kernel` then takes; and where a model is loaded that was trained on it.
+    It may be random: nothing takes it that an image that is degraded twice gives the same
+    twice, and a low-resolution image travels with the one that it was made from
+    (`cl_sr.data.samples`).
 
     Args:
         scale: high over low resolution, at least 1.

@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
-from cl_sr.errors import InputError
+from cl_sr.errors import InputError, nearest
+
+PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def choose_device(name: str) -> torch.device:
@@ -32,7 +34,13 @@ def choose_device(name: str) -> torch.device:
 
 
 def use_bf16(precision: str, device: torch.device) -> bool:
-    """`auto`: only where it is faster, on CUDA devices with bfloat16 in hardware."""
+    """`auto`: only where it is faster, on CUDA devices with bfloat16 in hardware.
+
+    Raises:
+        InputError: an unknown precision.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"unknown precision {precision!r}: {nearest(precision, PRECISIONS)}")
     if precision == "auto":
         return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return precision == "bf16"

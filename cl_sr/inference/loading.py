@@ -55,7 +55,10 @@ def load_restorer(
             "something: load the run that it is of"
         )
     choices = read_choices(about.strategy or "finetune")
-    composition = compose(*choices)
+    try:
+        composition = compose(*choices)
+    except InputError as error:
+        raise InputError(f"{folder} needs the strategy that it was trained by: {error}") from error
     zero_shot = composition.traits.zero_shot
     sampling = about.sampling or Sampling()
     if zero_shot is not None:

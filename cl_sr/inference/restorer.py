@@ -68,6 +68,8 @@ class Restorer:
         pause: Callable[[], None] | None = None,
         origin: Origin | None = None,
     ) -> None:
+        if batch < 1:
+            raise ValueError(f"batch={batch}: at least one image at a time")
         self.model = model
         self.degradation = degradation
         self.sampling = sampling or Sampling()
@@ -122,10 +124,16 @@ class Restorer:
             High-resolution images, `(B, 3, h * scale, w * scale)` in [0, 1], on the CPU.
 
         Raises:
-            ValueError: tensors of another shape, not a seed for each image, or an unknown sampler.
+            ValueError: tensors of another shape or range, not a seed for each image, or an unknown
+                sampler.
         """
         if lr.ndim != 4 or lr.shape[1] != 3 or not lr.is_floating_point():
             raise ValueError(f"lr must be floats (B, 3, h, w), not {lr.dtype} {tuple(lr.shape)}")
+        least, most = (float(end) for end in lr.aminmax()) if lr.numel() else (0.0, 1.0)
+        if not -0.5 <= least <= most <= 1.5:  # what was resized may lie a little beyond [0, 1]
+            raise ValueError(
+                f"lr must be in [0, 1], not in [{least:g}, {most:g}]: divide 8-bit values by 255"
+            )
         first = self.sampling.seed
         seeds = range(first, first + len(lr)) if seeds is None else seeds
         if len(seeds) != len(lr):
@@ -194,6 +202,8 @@ class Restorer:
                 f"{self.degradation.name} is none: take bicubic or area"
             )
         net = self.model.net
+        if self.model.conditional:
+            raise InputError("DDNM draws with a prior, and this model is shown the input: use ddim")
         prior = net if isinstance(net, Prior) else sr3_prior(self.model)
         return ddnm(
             prior,

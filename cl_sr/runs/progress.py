@@ -22,6 +22,8 @@ from rich.text import Text
 
 from cl_sr.avalanche import BaseLogger
 from cl_sr.data.folder import Track
+from cl_sr.data.prepare import skipped
+from cl_sr.runs.loading import Loaded
 
 LINE_SECONDS = 15.0  # between plain lines
 BAR_SECONDS = 0.2  # between looks at the loss, which waits for a GPU
@@ -185,3 +187,28 @@ def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def describe(loaded: Loaded, name: str, messages: Console) -> None:
+    """What is about to be run, and what was odd about the data."""
+    for data in loaded.data.values():
+        copies = f", {data.duplicates} exact copies kept on one side" if data.duplicates else ""
+        if data.leaked:
+            copies = f", {data.leaked} of them copies of training images (data.split=random)"
+        messages.print(
+            f"{data.label}: {len(data.train)} training and {len(data.test)} {data.side} "
+            f"images{copies}"
+        )
+        if data.enlarged:
+            messages.print(
+                f"{data.label}: {data.enlarged} images are smaller than {data.size} pixels and "
+                "were enlarged: they have no detail to learn",
+                style="yellow",
+            )
+        if data.unreadable:
+            messages.print(f"{data.label}: skipped {skipped(data.unreadable)}", style="yellow")
+    parameters = sum(p.numel() for p in loaded.model.net.parameters())
+    messages.print(
+        f"{name}, strategy {loaded.plan.title}, {loaded.model.title} with "
+        f"{parameters / 1e6:.1f} M parameters on {loaded.device}{' in bf16' if loaded.bf16 else ''}"
+    )

@@ -8,8 +8,9 @@ from pathlib import Path
 from cl_sr.config import resolve
 from cl_sr.diffusion import Sampling
 from cl_sr.errors import InputError, nearest
+from cl_sr.files import read_json
 from cl_sr.inference.device import choose_device
-from cl_sr.inference.loading import load_restorer, restorer
+from cl_sr.inference.loading import VALUES, load_restorer, restorer
 from cl_sr.inference.restorer import Origin, Restorer
 from cl_sr.models.description import Description, is_checkpoint, read_description
 from cl_sr.runs.model import make_model
@@ -38,39 +39,51 @@ def restorer_of(
         InputError: there is no such checkpoint, or none at all.
     """
     precision = precision or str(record.settings["train"]["precision"])
-    folders = sorted(filter(is_checkpoint, (record.path / "checkpoints").glob("*")), key=_age)
+    folders = list(filter(is_checkpoint, (record.path / "checkpoints").glob("*")))
     names = [folder.name for folder in folders]
     if after is not None and after not in names:
         there = nearest(after, names) if names else "it has no checkpoint yet"
         raise InputError(f"{record.path} has no checkpoint {after!r}: {there}")
     if not names:
         return _zero_shot(record, device, precision, batch)
-    folder = folders[names.index(after)] if after is not None else folders[-1]
-    about = _completed(read_description(folder), record, folder.name)
+    folder = folders[names.index(after)] if after is not None else max(folders, key=_place)
+    about = _completed(read_description(folder), record, folder)
     return load_restorer(folder, description=about, device=device, precision=precision, batch=batch)
 
 
-def _age(folder: Path) -> tuple[int, float]:
-    """The order in which checkpoints were written: by iterations, where they tell them."""
-    return read_description(folder).iterations, folder.stat().st_mtime
+def _place(folder: Path) -> tuple[int, int]:
+    """The order of checkpoints: by iterations and experiences, whenever the files were copied."""
+    about = read_description(folder)
+    if about.strategy is not None:
+        return about.iterations, len(about.domains)
+    # One of old: the state beside it tells, which a run is resumed from.
+    values = read_json(folder / VALUES) if (folder / VALUES).is_file() else {}
+    iterations, experience = values.get("iteration"), values.get("experience")
+    if not isinstance(iterations, int) or not isinstance(experience, int):
+        raise InputError(
+            f"{folder} does not tell when it was written: name the domain that was learnt last"
+        )
+    return iterations, experience
 
 
-def _completed(about: Description, record: Record, name: str) -> Description:
+def _completed(about: Description, record: Record, folder: Path) -> Description:
     """With what checkpoints of old do not tell, from the run's configuration."""
     if about.strategy is not None:
         return about
     settings = record.settings
+    values = read_json(folder / VALUES) if (folder / VALUES).is_file() else {}
     evaluation, learnt = settings["eval"], []
     for domain in record.domains if "env.json" in {p.name for p in record.path.iterdir()} else []:
         learnt.append(domain)
-        if domain == name:
+        if domain == folder.name:
             break
     return replace(
         about,
         degradation=settings["data"]["kernel"],
         scale=settings["data"]["scale"],
         strategy=settings["strategy"],
-        domains=learnt if name in learnt else [],
+        domains=learnt if folder.name in learnt else [],
+        iterations=int(values.get("iteration", 0)),
         sampling=Sampling(
             evaluation["sampler"], evaluation["steps"], evaluation["eta"], evaluation["seed"]
         ),

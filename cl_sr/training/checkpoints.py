@@ -184,23 +184,40 @@ class Checkpoints:
         )
 
     def newest(self) -> tuple[Saved | None, list[str]]:
-        """The last good checkpoint, and what was wrong with later ones."""
+        """The last good checkpoint, and what was wrong with later ones.
+
+        Raises:
+            InputError: the last one is of another version.
+        """
         remove_leftovers(self.folder)
-        found, damaged = [], []
+        found: list[tuple[tuple[int, int, int], Path, dict[str, Any]]] = []
+        others: list[tuple[tuple[int, int, int], Path]] = []
+        damaged: list[str] = []
         for path in self.folder.glob("*/" + VALUES):
             try:
                 if path.is_symlink() or path.parent.is_symlink():
-                    raise InputError("it is a link")
+                    raise InputError(f"{path} is a link")
                 values = read_json(path)
                 place = values["experience"], values["experience_iteration"], values["iteration"]
                 if not all(type(n) is int for n in (values["format"], *place)):
-                    raise InputError(f"{path} is not of this version of cl-sr")
+                    raise InputError(f"{path} is not of cl-sr")
                 between = values["format"] == OLD_BETWEEN and values["experience_iteration"] == 0
-                if values["format"] != state.FORMAT and not between:
-                    raise InputError(f"{path} is not of this version of cl-sr")
-                found.append((place, path.parent, values))
-            except (InputError, KeyError) as error:
-                damaged.append(f"{path}: {error}")
+                ours = values["format"] == state.FORMAT or between
+                if ours:
+                    found.append((place, path.parent, values))
+                else:
+                    others.append((place, path.parent))
+            except InputError as error:
+                damaged.append(str(error))
+            except KeyError as error:
+                damaged.append(f"{path} has no {error}")
+        for place, path in others:
+            if all(place > earlier for earlier, *_ in found):
+                raise InputError(
+                    f"{path} was written within a domain by another version of cl-sr, which alone "
+                    "can go on from it: take that version, or remove it to go on from an earlier "
+                    "checkpoint"
+                )
         for _, path, values in sorted(found, key=lambda item: item[0], reverse=True):
             try:
                 weights = read_weights(path / WEIGHTS)

@@ -31,6 +31,9 @@ CASES: dict[str, tuple[list[str], str]] = {
     "family": (["model.family=sr4"], "unknown family 'sr4': did you mean 'sr3'?"),
     # Strategies
     "strategy": (["--strategy", "finetun"], "unknown strategy 'finetun': did you mean 'finetune'?"),
+    "no strategy": (["--strategy", ""], "strategy '' lacks a name: write finetune, or"),
+    "one of several": (["--strategy", "replay", "--strategy", "nope"], "unknown strategy 'nope'"),
+    "one that is empty": (["--strategy", "replay", "--strategy", ""], "'replay+' lacks a name"),
     "file of a strategy": (["--strategy", "./nowhere.py"], "no file"),
     "option": (
         ["--strategy", "timestep-window:end=3"],
@@ -62,7 +65,10 @@ CASES: dict[str, tuple[list[str], str]] = {
         "some/animef: no images (jpg, png, webp, bmp) for the domain animef: give another with "
         "--data animef=DIR",
     ),
-    "scale": (["data.scale=5"], "data.scale=5 does not divide data.size=32"),
+    "scale": (["data.scale=5"], "data.scale=5 does not divide data.size=32: take data.size=35"),
+    "degradation": (["data.kernel=bicubik"], "'bicubik': did you mean 'bicubic'?"),
+    "one of few": (["diffusion.schedule=foo"], "choose 'linear', 'cosine' or 'init'"),
+    "place": (["--out", "/proc/x"], "cannot write to /proc: choose another --out"),
     # Sizes and numbers
     "channels": (["model.inner_channel=33"], "the keys model.* make no net: inner_channel 33"),
     "groups": (["model.norm_groups=7"], "norm_groups 7"),

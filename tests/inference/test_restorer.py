@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -213,6 +214,10 @@ def test_sampling_of_one_call() -> None:
         (torch.zeros(3, 4, 4), {}, r"floats \(B, 3, h, w\)"),
         (torch.zeros(1, 1, 4, 4), {}, r"floats \(B, 3, h, w\)"),
         (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), {}, r"not torch.uint8"),
+        (torch.full((1, 3, 4, 4), 255.0), {}, r"in \[0, 1\], not in \[255, 255\]: divide"),
+        (torch.linspace(-1, 1, 48).view(1, 3, 4, 4), {}, r"not in \[-1, 1\]"),
+        (torch.full((1, 3, 4, 4), float("nan")), {}, "nan"),
+        (torch.zeros(1, 3, 4, 4), {"sampler": "ddnm"}, "shown the input: use ddim"),
         (torch.zeros(2, 3, 4, 4), {"seeds": [1]}, "1 seeds for 2 images"),
         (torch.zeros(1, 3, 4, 4), {"sampler": "ddmi"}, "ddmi"),
         (torch.zeros(1, 3, 4, 4), {"steps": 21}, r"in 1\.\.20"),
@@ -263,12 +268,60 @@ def test_checkpoints_of_old_are_loaded_or_say_what_they_lack(
         cl_sr.load(folder)
 
 
+def test_the_last_checkpoint_is_told_by_what_it_learnt_and_not_by_its_date(
+    trained: Callable[[str], Record], tmp_path: Path
+) -> None:
+    """A copy or a download has other dates; and an experience may have no iterations."""
+    runs = [trained("router:rank=2").path, tmp_path / "idle"]
+    run(runs[1], [*TINY, "train.iterations=[3, 0]"])
+    for number, path in enumerate(runs):
+        copy = shutil.copytree(path, tmp_path / f"copy-{number}")
+        last = cl_sr.load(copy).origin
+        for age, folder in enumerate([*sorted((copy / "checkpoints").iterdir()), copy]):
+            os.utime(folder, (9 * age, 9 * age))
+        assert cl_sr.load(copy).origin == last
+        assert last.domains[-1] == ("df2k-ost", "animef")[number]
+        for folder in (copy / "checkpoints").iterdir():
+            as_of_old(folder)
+        assert cl_sr.load(copy).origin == last
+
+
+def test_a_strategy_that_is_no_longer_there(
+    trained: Callable[[str], Record], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(trained("finetune").path / "checkpoints" / "celeba", tmp_path / "gone")
+    about = json.loads((folder / "config.json").read_text())
+    about["strategy"] = [str(tmp_path / "mine.py")]
+    (folder / "config.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match=r"gone needs the strategy .* no file .*mine\.py"):
+        cl_sr.load(folder)
+    assert cl_sr.load(trained("finetune").path / "checkpoints/celeba/model.safetensors").scale == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch": 0}, "batch=0"),
+        ({"batch": -1}, "batch=-1"),
+        ({"precision": "fp64"}, "unknown precision 'fp64'"),
+        ({"device": "gpu"}, "no gpu device"),
+    ],
+)
+def test_options_that_are_none(
+    trained: Callable[[str], Record], options: dict[str, Any], message: str
+) -> None:
+    for path in (trained("finetune").path, trained("finetune").path / "checkpoints" / "celeba"):
+        with pytest.raises(ValueError, match=message):
+            cl_sr.load(path, **options)
+
+
 @pytest.mark.parametrize(
     ("place", "after", "message"),
     [
         ("run", "animfe", "has no checkpoint 'animfe': did you mean 'animef'"),
         ("run/checkpoints/animef", "celeba", "is no run"),
-        ("nowhere", None, "config.json"),
+        ("nowhere", None, "neither a run nor a checkpoint: give a run's folder"),
+        ("run/checkpoints", None, "neither a run nor a checkpoint"),
     ],
 )
 def test_what_cannot_be_loaded(

@@ -90,6 +90,18 @@ def test_a_state_that_somebody_changed(cut: Path, key: str, value: Any) -> None:
         assert key in ("format", "iteration", "experience", "experience_iteration")
 
 
+@pytest.mark.parametrize("version", [1, 3, 99])
+def test_a_state_of_another_version_is_kept_and_told(cut: Path, version: int) -> None:
+    file = cut / LAST / "training.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": version}))
+    before = {path: path.read_bytes() for path in cut.glob("checkpoints/**/*.*")}
+    metrics = (cut / "metrics.jsonl").read_bytes()
+    with pytest.raises(InputError, match=r"within a domain by another version .* or remove it to"):
+        run(cut, SETTINGS, resume=True)
+    assert {path: path.read_bytes() for path in cut.glob("checkpoints/**/*.*")} == before
+    assert (cut / "metrics.jsonl").read_bytes() == metrics
+
+
 @pytest.mark.parametrize("change", ["shape", "missing", "step"])
 def test_an_optimizer_that_somebody_changed(cut: Path, change: str) -> None:
     file = cut / LAST / "training.safetensors"

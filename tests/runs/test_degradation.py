@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +9,11 @@ import torch
 from running import load_run, results, run_loaded
 from torch import Tensor
 
+import cl_sr
 from cl_sr.data.samples import TestSamples
-from cl_sr.degradations import Bicubic, Degradation
+from cl_sr.degradations import DEGRADATIONS, Bicubic, Degradation
 from cl_sr.degradations.pixels import to_floats
+from cl_sr.errors import InputError
 from cl_sr.evaluation import psnr
 from cl_sr.runs.loading import Loaded
 
@@ -31,8 +32,13 @@ class Noisy(Degradation):
         return (low + noise).round().clamp(0, 255).to(torch.uint8)
 
 
+@pytest.fixture(autouse=True)
+def entered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DEGRADATIONS, Noisy.name, Noisy)
+
+
 def noisy_run(settings: list[str]) -> Loaded:
-    return replace(load_run(settings), degradation=Noisy(4))
+    return load_run([*settings, "data.kernel=noisy"])
 
 
 @pytest.mark.parametrize("strategy", ["finetune", "replay:size=4,mix=true", "router:rank=2"])
@@ -48,6 +54,11 @@ def test_a_run_on_it_is_repeatable_and_evaluates_the_images_of_its_data_set(
     assert record.images[UPSAMPLED]["psnr"] == pytest.approx(expected, abs=1e-6)
     again = run_loaded(tmp_path / "b", noisy_run(settings))
     assert results(again.path) == results(record.path)
+    restorer = cl_sr.load(record.path)
+    assert isinstance(restorer.degradation, Noisy)
+    sampled = restorer.restore(samples.lr, [0, 1, 2])
+    found = psnr((sampled.clamp(-1, 1) + 1) / 2, samples.hr / 255, "rgb8").tolist()
+    assert record.images["animef", "animef"]["psnr"] == pytest.approx(found, abs=1e-4)
 
 
 def test_what_is_drawn_for_evaluations_does_not_move_the_training(
@@ -61,3 +72,13 @@ def test_what_is_drawn_for_evaluations_does_not_move_the_training(
     idle = run_loaded(tmp_path / "idle", noisy_run([*tiny, "train.iterations=[0, 1]"]))
     before, after = (idle.matrices[0].rows[row] for row in ("init", "celeba"))
     assert before == after
+
+
+def test_ddnm_needs_a_linear_one(tiny: list[str], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="noisy is none"):
+        run_loaded(tmp_path / "run", noisy_run([*tiny, "strategy=ddnm:steps=2"]))
+
+
+def test_an_unknown_one(tiny: list[str]) -> None:
+    with pytest.raises(InputError, match="unknown degradation 'nosy': did you mean 'noisy'"):
+        load_run([*tiny, "data.kernel=nosy"])

@@ -47,7 +47,9 @@ def test_options_are_parsed_and_typed() -> None:
         ("timestep-window:stop=many", "stop='many': input should be a valid integer"),
         ("timestep-window:stop=1.5", "stop='1.5': input should be a valid integer"),
         ("finetune:size=3", "has no options"),
-        ("", "unknown strategy"),
+        ("", "lacks a name"),
+        ("replay+nope", "unknown strategy .nope"),
+        ("replay+", "lacks a name"),
         ("finetune+ewc", "these are 2 strategies, and one is wanted"),
     ],
 )
