@@ -211,7 +211,7 @@ class Checkpoints:
                 damaged.append(str(error))
             except KeyError as error:
                 damaged.append(f"{path} has no {error}")
-        for place, path in others:
+        for place, path in sorted(others, reverse=True):
             if all(place > earlier for earlier, *_ in found):
                 raise InputError(
                     f"{path} was written within a domain by another version of cl-sr, which alone "
