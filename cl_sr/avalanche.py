@@ -9,8 +9,12 @@ our code imports from here, and nowhere else from `avalanche`.
 from __future__ import annotations
 
 import importlib
+import json
+import os
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -44,16 +48,47 @@ def _import() -> None:
     loading = [True]
     put_off = {name: _PutOff(name, loading) for name in PUT_OFF if name not in sys.modules}
     sys.modules |= put_off
+    with _a_home():
+        try:
+            importlib.import_module("avalanche.training.templates")
+        except Exception:  # another version may ask for more than names: then the plain way
+            for name in [name for name in sys.modules if name.partition(".")[0] == "avalanche"]:
+                del sys.modules[name]
+            _take_out(put_off)
+            importlib.import_module("avalanche.training.templates")
+        finally:
+            _take_out(put_off)
+            loading.clear()
+
+
+@contextmanager
+def _a_home() -> Iterator[None]:
+    """A folder for what Avalanche writes while it is imported, `~/.avalanche/config.json`.
+
+    It tells where its own data sets are, of which none is used here. Where there is none that can
+    be read (a container, a node of a cluster, a full disk, two first imports at once), a temporary
+    home serves for the import.
+    """
     try:
-        importlib.import_module("avalanche.training.templates")
-    except Exception:  # another version may ask for more than names: then the plain way
-        for name in [name for name in sys.modules if name.partition(".")[0] == "avalanche"]:
-            del sys.modules[name]
-        _take_out(put_off)
-        importlib.import_module("avalanche.training.templates")
-    finally:
-        _take_out(put_off)
-        loading.clear()
+        with open(os.path.expanduser("~/.avalanche/config.json"), encoding="utf-8") as file:
+            readable = isinstance(json.load(file), dict)
+    except (OSError, ValueError):
+        readable = False
+    if readable:
+        yield
+        return
+    names = {"HOME", "USERPROFILE"}
+    before = {name: os.environ[name] for name in names & set(os.environ)}
+    with tempfile.TemporaryDirectory(prefix="cl-sr-") as home:
+        os.environ |= dict.fromkeys(names, home)
+        try:
+            yield
+        finally:
+            for name in names:
+                os.environ.pop(name, None)
+            os.environ |= before
+    ours: Any = sys.modules["avalanche.benchmarks.datasets.dataset_utils"]
+    ours.AVALANCHE_CONFIG["dataset_location"] = "~/.avalanche/data"  # as it would have been
 
 
 def _take_out(modules: Mapping[str, ModuleType]) -> None:

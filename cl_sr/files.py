@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from cl_sr.errors import InputError
+
+# What file systems answer that have no locks, or no way to wait until a folder is on disk (CIFS,
+# vboxsf, Lustre, some NFS).
+UNSUPPORTED = {
+    getattr(errno, name)
+    for name in ("EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "ENOLCK")
+    if hasattr(errno, name)
+}
 
 
 @contextmanager
@@ -57,6 +67,32 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def acquire(path: Path) -> BaseFileLock | None:
+    """The lock of this name, held until it is released or the process dies; None: by another.
+
+    Where the file system has no locks, a file stands for one, and this is said.
+    """
+    lock: BaseFileLock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        lock = SoftFileLock(path.with_name(f"{path.name}.soft"))
+        warnings.warn(
+            f"{path.parent} is on a file system without locks ({error.strerror}): "
+            f"{lock.lock_file} stands for one; should it stay behind, remove it",
+            stacklevel=2,
+        )
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return None
+    return lock
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep every other process from a folder; a process that dies lets go of it.
@@ -67,13 +103,11 @@ def locked(folder: Path) -> Iterator[None]:
     path = folder / ".lock"
     if path.is_symlink():
         raise InputError(f"{path} is a link: remove it")
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
+    lock = acquire(path)
+    if lock is None:
         raise InputError(
             f"another process is at work in {folder}: wait for it, or choose another --out"
-        ) from error
+        )
     try:
         yield
     finally:
@@ -90,8 +124,11 @@ def check_writable(path: Path) -> None:
     try:
         if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
             raise OSError
-        with tempfile.TemporaryFile(dir=parent):  # what rights promise, a file system may refuse
-            pass
+        # What rights promise, a file system may refuse; what runs do is tried.
+        with tempfile.TemporaryDirectory(prefix=".cl-sr-", dir=parent) as trial:
+            write_text(Path(trial) / "file", "")
+            with whole_folder(Path(trial) / "folder"):
+                pass
     except OSError as error:
         raise InputError(f"cannot write to {parent}: choose another --out") from error
 
@@ -134,11 +171,15 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file or a folder is on disk."""
-    if path.is_dir() and os.name == "nt":
+    """Wait until a file or a folder is on disk; a folder, where the file system has a way."""
+    folder = path.is_dir()
+    if folder and os.name == "nt":
         return  # folders cannot be opened there
     handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if not folder or error.errno not in UNSUPPORTED:
+            raise
     finally:
         os.close(handle)

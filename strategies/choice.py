@@ -11,7 +11,6 @@ In config.yaml it is a list, `- replay: {size: 16}`. On the command line it is t
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,7 +41,9 @@ class Choice:
 
     def plain(self) -> str | dict[str, Any]:
         """As in config.yaml."""
-        return {self.name: dict(self.options)} if self.options else self.name
+        # Text is parted at a plus, which a path may hold.
+        as_text = not self.options and "+" not in self.name
+        return self.name if as_text else {self.name: dict(self.options)}
 
 
 def _text(value: Any) -> str:
@@ -88,21 +89,27 @@ def _parse_one(text: str) -> Choice:
 
 def _parts(text: str) -> tuple[str, str]:
     """The name, or `file.py` or `file.py:Class`; and the options."""
-    file, suffix, rest = text.partition(".py")
-    if suffix and rest[:1] in ("", ":"):
-        match = re.match(r":([A-Za-z_]\w*)(?:$|:)", rest)
-        name = file + suffix + (f":{match[1]}" if match else "")
+    if (of_file := split_file(text)) is not None:
+        file, rest = of_file
+        match = re.match(r"([A-Za-z_]\w*)(?:$|:)", rest)
+        name = f"{file}:{match[1]}" if match else file
         return name, text[len(name) + 1 :]
     name, _, options = text.partition(":")
     return name, options
 
 
+def split_file(name: str) -> tuple[str, str] | None:
+    """The path of a file, which may hold colons, and what comes after it; None: a plain name."""
+    if re.match(r"[\w-]+:\w+=", name):  # an option may end in .py
+        return None
+    match = re.match(r"(.+?\.py)(?:$|:(.*))", name, re.DOTALL)
+    return (match[1], match[2] or "") if match else None
+
+
 def absolute_name(name: str) -> str:
     """With the path of a file from the root, so that config.yaml repeats the run anywhere."""
-    file, suffix, rest = name.partition(".py")
-    if suffix and rest[:1] in ("", ":") and not os.path.isabs(file):
-        return f"{absolute(file)}{suffix}{rest}"
-    return name
+    of_file = split_file(name)
+    return name if of_file is None else absolute(of_file[0]) + name[len(of_file[0]) :]
 
 
 def from_plain(value: Any, names: Collection[str]) -> tuple[Choice, ...]:

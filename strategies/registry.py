@@ -12,7 +12,7 @@ from typing import Any
 from cl_sr.errors import InputError, nearest
 from cl_sr.plugins import Installed, installed, load_file, shipped
 from cl_sr.strategies.base import Strategy
-from cl_sr.strategies.choice import Choice, from_plain
+from cl_sr.strategies.choice import Choice, from_plain, split_file
 from cl_sr.strategies.composition import Composition
 from cl_sr.strategies.traits import Traits
 
@@ -105,8 +105,8 @@ def find_class(name: str) -> type[Strategy]:
     Raises:
         InputError: there is none of this name, or its package is broken.
     """
-    if name.split(":")[0].endswith(".py"):
-        return _from_file(name)
+    if (of_file := split_file(name)) is not None:
+        return _from_file(*of_file)
     strategies = shipped_strategies()
     if name in strategies:
         return strategies[name]
@@ -139,13 +139,12 @@ def _declared(module: Any) -> dict[str, type[Strategy]]:
     }
 
 
-def _from_file(name: str) -> type[Strategy]:
+def _from_file(path: str, wanted: str) -> type[Strategy]:
     """The strategy of a user's file: the class that is named, or the only one.
 
     Raises:
         InputError: no such file or class, one of several, or a name that is taken.
     """
-    path, _, wanted = name.partition(":")
     found = _declared(load_file(path))
     if wanted and wanted not in found:
         raise InputError(f"{path}: no strategy {wanted!r} in it: {nearest(wanted, found)}")

@@ -23,6 +23,7 @@ from cl_sr.strategies import (
     shipped_strategies,
     spell,
 )
+from cl_sr.strategies.choice import split_file
 from cl_sr.yaml_text import parse_yaml
 
 FAMILY = "model.family"
@@ -198,7 +199,8 @@ def _place(choices: Sequence[Choice], name: str) -> int | None:
 
 def _label(choice: Choice) -> str:
     """The name of a strategy in keys: of one in a file, the file's."""
-    return Path(choice.name.partition(".py")[0]).name
+    of_file = split_file(choice.name)
+    return choice.name if of_file is None else Path(of_file[0]).stem
 
 
 def pick(values: Any, key: str) -> Any:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock
 
 from cl_sr.config import RunConfig, resolve
 from cl_sr.errors import InputError
-from cl_sr.files import write_text
+from cl_sr.files import acquire, write_text
 from cl_sr.runs.folder import RunFolder
 from cl_sr.stopping import StopRequest
 from cl_sr.sweeps.grid import Member
@@ -143,7 +143,7 @@ def run_jobs(
         stop: a request to stop; the processes are asked to save their states, and waited for.
     """
     running: dict[int, tuple[Job, subprocess.Popen[bytes], float]] = {}  # by slot
-    held: dict[str, FileLock] = {}  # so that no other sweep begins them
+    held: dict[str, BaseFileLock] = {}  # so that no other sweep begins them
     forwarded = False
 
     def turn(job: Job, state: State, reason: str = "") -> None:
@@ -208,15 +208,10 @@ def _elsewhere(job: Job, changed: Callable[[Job], None]) -> bool:
     return busy or folder.finished
 
 
-def _lock(job: Job) -> FileLock | None:
+def _lock(job: Job) -> BaseFileLock | None:
     """Held by a sweep from before a run's process begins until it ends; None: by another."""
     job.folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(job.folder.with_name(f".{job.folder.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return None
-    return lock
+    return acquire(job.folder.with_name(f".{job.folder.name}.lock"))
 
 
 def _start(job: Job, out: Path, slot: int, at_once: int) -> subprocess.Popen[bytes]:

@@ -80,12 +80,40 @@ def test_a_plus_parts_strategies_and_no_values(tmp_path: Path, text: str, parts:
         ("/a/mine.py:Mine", "/a/mine.py:Mine", {}),
         ("/a/mine.py:Mine:a=1", "/a/mine.py:Mine", {"a": "1"}),
         ("/a/mine.py:a=1,b=2", "/a/mine.py", {"a": "1", "b": "2"}),
+        ("/a:b/c:d/mine.py:Mine:a=1", "/a:b/c:d/mine.py:Mine", {"a": "1"}),
+        ("/a.pyx/b.py.old/mine.py:a=1", "/a.pyx/b.py.old/mine.py", {"a": "1"}),
+        ("replay:size=./x.py", "replay", {"size": "./x.py"}),
     ],
 )
 def test_a_text_is_a_name_with_options_that_are_text(
     text: str, name: str, options: dict[str, str]
 ) -> None:
     assert read_choices(text) == (Choice(name, options),)
+
+
+@pytest.mark.parametrize("folder", ["a:b", "C:", "a+b", "a,b=c", "x.pyz"])
+@pytest.mark.parametrize("suffix", ["", ":Mine", ":Mine:count=3", ":count=3"])
+def test_a_file_anywhere_survives_config_yaml(tmp_path: Path, folder: str, suffix: str) -> None:
+    place = tmp_path / folder / "mine.py"
+    place.parent.mkdir()
+    place.write_text(
+        "from dataclasses import dataclass\nfrom cl_sr.strategies import Strategy, option\n"
+        '@dataclass(frozen=True)\nclass Mine(Strategy):\n    """Mine."""\n'
+        '    count: int = option(1, "of it")\n'
+    )
+    name, options = f"{place}{':Mine' if 'Mine' in suffix else ''}", {}
+    if "count" in suffix:
+        options = {"count": 3}
+    if set(folder) & set("+,="):  # on a command line these part strategies and options
+        written: Any = [{name: options}]
+    else:
+        written = f"{place}{suffix}"
+    config = resolved(written)
+    again = resolve(parse_yaml(config.to_yaml()))
+    (strategy,) = compose(*again.strategy).parts
+    assert type(strategy).__name__ == "Mine"
+    assert strategy.count == options.get("count", 1)  # type: ignore[attr-defined]
+    assert resolve(parse_yaml(again.to_yaml())) == again
 
 
 def test_only_known_names_part_a_text() -> None:
