@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import sys
 import warnings
 from typing import Any
 
@@ -41,6 +43,9 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, context: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # names of files may be of any bytes
+                stream.reconfigure(errors="replace")
         whole, warnings.formatwarning = warnings.formatwarning, _one_line
         try:
             return super().invoke(context)

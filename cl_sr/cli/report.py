@@ -32,7 +32,7 @@ def command(run: Path) -> None:
 
 
 def present(path: Path, console: Console) -> list[str]:
-    """Show a run's report, then write it: a full disk does not hide the figures.
+    """Write a run's report and show it: neither a full disk nor a terminal hides the other.
 
     Returns:
         the names of the files.
@@ -41,8 +41,12 @@ def present(path: Path, console: Console) -> list[str]:
     from cl_sr.runs.record import Record
 
     report = build_report(Record(path))
-    report.show(console)
+    names, unwritten = [], None
     try:
-        return publish_run(report)
+        names = publish_run(report)
     except OSError as error:
-        raise InputError(f"the report is shown but not written: {error}") from error
+        unwritten = error
+    report.show(console)
+    if unwritten is not None:
+        raise InputError(f"the report is shown but not written: {unwritten}") from unwritten
+    return names

@@ -305,3 +305,26 @@ def test_a_strategy_of_ones_own(cli: Cli, tiny: list[str]) -> None:
     result = cli("run", *tiny, "--strategy", "./shadow.py")
     assert result.exit_code == 2
     assert "'joint' is a shipped strategy" in result.stderr
+
+
+@pytest.mark.run
+def test_any_terminal_shows_any_name(tmp_path: Path, tiny: list[str]) -> None:
+    """Bytes that are no UTF-8 in a path, and terminals that cannot show what a report has."""
+    name = os.fsdecode(b"caf\xe9\xff")
+
+    def call(encoding: str, *arguments: str) -> str:
+        result = subprocess.run(
+            [sys.executable, "-m", "cl_sr", *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONIOENCODING": encoding},
+            capture_output=True,
+        )
+        assert result.returncode == 0, result.stderr
+        assert b"Traceback" not in result.stderr
+        return result.stdout.decode(encoding.partition(":")[0])
+
+    assert "PSNR" in call("ascii:strict", "run", *tiny, "--out", f"runs/{name}")
+    assert (tmp_path / "runs" / name / "report.html").is_file()
+    for encoding in ("ascii", "cp1252:strict", "utf-8:strict"):
+        assert "PSNR" in call(encoding, "report", f"runs/{name}")
+        assert "caf" in call(encoding, "runs")
