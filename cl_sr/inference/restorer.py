@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from cl_sr.degradations import Degradation
@@ -16,6 +17,8 @@ from cl_sr.diffusion import Denoiser, Sampling, sample
 from cl_sr.diffusion.sampling import DDNM
 from cl_sr.errors import InputError
 from cl_sr.inference.nets import Nets
+from cl_sr.inference.pictures import composed, opened
+from cl_sr.inference.tiles import TiledDenoiser, Tiles, reflected, step_of, tiles_for
 from cl_sr.models import Model, Prior, sr3_prior
 from cl_sr.strategies.base import Experts
 from cl_sr.zero_shot import Operator, ddnm
@@ -138,9 +141,7 @@ class Restorer:
         seeds = range(first, first + len(lr)) if seeds is None else seeds
         if len(seeds) != len(lr):
             raise ValueError(f"{len(seeds)} seeds for {len(lr)} images")
-        given: dict[str, Any] = {"sampler": sampler, "steps": steps, "eta": eta}
-        sampling = replace(self.sampling, **{k: v for k, v in given.items() if v is not None})
-        sampling.check(self.model.schedule.steps)
+        sampling = self._sampling(sampler, steps, eta)
         images = self.restore(to_bytes(lr * 2 - 1), seeds, sampling)
         return ((images.clamp(-1, 1) + 1) / 2).cpu()
 
@@ -179,10 +180,82 @@ class Restorer:
             lr: uint8 `(B, 3, h, w)`, on the device.
             experts: the expert for each, `(B,)`; None: as `route` says.
         """
-        return BatchDenoiser(self, lr, self.route(lr) if experts is None else experts)
+        chosen = self.route(lr) if experts is None else experts
+        return BatchDenoiser(self, lr, chosen, to_floats(self.degradation.condition(lr)))
+
+    def upscale(
+        self,
+        picture: Image.Image,
+        *,
+        tile: int | None = None,
+        overlap: int | None = None,
+        by_tile: bool = False,
+        sampler: str | None = None,
+        steps: int | None = None,
+        eta: float | None = None,
+        seed: int = 0,
+    ) -> Image.Image:
+        """A picture of any size, `scale` times as large.
+
+        It is turned as its EXIF orientation says. Grey pictures stay grey, transparency is enlarged
+        beside the colours (bicubic), and an ICC profile is kept. 16 bits become 8.
+
+        Args:
+            picture: that is not shrunk first.
+            tile: side of the tiles that it is cut into, pixels; they are drawn jointly, see
+                `cl_sr.inference.tiles`. None: what the model was trained at; 0: the whole picture
+                at once, which takes memory.
+            overlap: that tiles share, pixels; None: a quarter of a tile.
+            by_tile: whether the strategy chooses an expert for each tile.
+            sampler, steps, eta: in the place of this restorer's sampling.
+            seed: of the noise.
+
+        Raises:
+            ValueError: tiles that the net cannot take, or a sampling that there is not.
+        """
+        sampling = self._sampling(sampler, steps, eta)
+        if sampling.sampler == DDNM:
+            raise ValueError("DDNM draws with a prior: cl-sr zero-shot takes pictures of any size")
+        tiles = tiles_for(self.model, self.scale, tile, overlap)
+        colours, rest = opened(picture)
+        lr = torch.from_numpy(colours)[None].to(self.device)
+        return composed(to_bytes(self._large(lr, seed, sampling, tiles, by_tile))[0], rest)
+
+    def _sampling(self, sampler: str | None, steps: int | None, eta: float | None) -> Sampling:
+        given: dict[str, Any] = {"sampler": sampler, "steps": steps, "eta": eta}
+        sampling = replace(self.sampling, **{k: v for k, v in given.items() if v is not None})
+        sampling.check(self.model.schedule.steps)
+        return sampling
+
+    def _large(
+        self, lr: Tensor, seed: int, sampling: Sampling, tiles: Tiles | None, by_tile: bool
+    ) -> Tensor:
+        """One image `(1, 3, h, w)` of any size, padded to what the net takes and cut back."""
+        height, width = lr.shape[-2:]
+        step, least = step_of(self.model, self.scale), 1 if tiles is None else tiles.side
+        lr = reflected(lr, *(max(least, -(-side // step) * step) for side in (height, width)))
+        condition = to_floats(self.degradation.condition(lr))
+        chosen = None if by_tile else self.route(lr)
+
+        def denoiser(lr: Tensor, condition: Tensor) -> BatchDenoiser:
+            experts = self.route(lr) if chosen is None else chosen.expand(len(lr))
+            return BatchDenoiser(self, lr, experts, condition)
+
+        whole = tiles is None or max(lr.shape[-2:]) <= tiles.side
+        denoise = (
+            denoiser(lr, condition)
+            if whole or tiles is None
+            else TiledDenoiser(self.model, denoiser, lr, condition, tiles, self.batch)
+        )
+        images = self._sampled(denoise, [seed], sampling)
+        return images[..., : height * self.scale, : width * self.scale]
 
     def _draw(self, lr: Tensor, seeds: Sequence[int], sampling: Sampling) -> Tensor:
-        denoise = self.denoiser(lr)
+        return self._sampled(self.denoiser(lr), seeds, sampling)
+
+    def _sampled(
+        self, denoise: BatchDenoiser | TiledDenoiser, seeds: Sequence[int], sampling: Sampling
+    ) -> Tensor:
         return sample(
             denoise,
             denoise.condition,
@@ -262,12 +335,12 @@ class BatchDenoiser:
             [-1, 1].
     """
 
-    def __init__(self, restorer: Restorer, lr: Tensor, experts: Tensor) -> None:
+    def __init__(self, restorer: Restorer, lr: Tensor, experts: Tensor, condition: Tensor) -> None:
         self._restorer = restorer
         self._lr = to_floats(lr)
         self._experts = experts
         self._shown: dict[int, Tensor | None] = {}  # by expert
-        self.condition = to_floats(restorer.degradation.condition(lr))
+        self.condition = condition
 
     def __call__(self, noisy: Tensor, condition: Tensor | None, level: Tensor) -> Tensor:
         """The noise in `noisy`, `(B, C, ...)`, at `level` `(B,)`; `condition` is not looked at."""

@@ -51,6 +51,11 @@ class Model:
         if not self.architecture:
             object.__setattr__(self, "architecture", getattr(self.net, "config", {}))
 
+    @property
+    def multiple(self) -> int:
+        """H and W of images must be multiples of it: the net halves its input so often."""
+        return int(2 ** max(0, len(self.architecture.get("channel_mults", ())) - 1))
+
     def shown(self, lr: Tensor, condition: Tensor) -> Tensor | None:
         """What the net is shown of low-resolution images: made once, for all sampling steps.
 

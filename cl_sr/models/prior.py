@@ -128,9 +128,8 @@ def sr3_prior(model: Model, schedule: NoiseSchedule | None = None) -> Prior:
             "is unconditional and has 3; start a run from it with --init instead"
         )
     schedule = schedule or model.schedule
-    multiple = 2 ** (len(model.architecture["channel_mults"]) - 1)
     noise = NoiseOf(model.net, _by_level, schedule, model.parametrization.prediction)
-    return Prior(noise, schedule, multiple)
+    return Prior(noise, schedule, model.multiple)
 
 
 def load_prior(path: Path | str, schedule: NoiseSchedule | None = None, **overrides: Any) -> Prior:

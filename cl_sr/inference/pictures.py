@@ -1,0 +1,67 @@
+"""Pictures as people have them, and what a net is shown of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What of a picture no net sees.
+
+    Attributes:
+        grey: whether it has no colours.
+        alpha: its transparency, `L`; None: it has none.
+        profile: its ICC profile; None: it has none.
+    """
+
+    grey: bool
+    alpha: Image.Image | None
+    profile: bytes | None
+
+
+def opened(picture: Image.Image) -> tuple[np.ndarray, Rest]:
+    """A picture's colours, uint8 `(3, h, w)`, turned as its EXIF orientation says; and the rest."""
+    profile = picture.info.get("icc_profile")
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode.startswith("I") or upright.mode == "F":
+        upright = _of_8_bit(upright)
+    transparent = "transparency" in upright.info or upright.mode in (
+        "RGBA",
+        "LA",
+        "PA",
+        "RGBa",
+        "La",
+    )
+    if transparent:
+        upright = upright.convert("LA" if upright.mode in ("L", "LA", "La", "1") else "RGBA")
+    alpha = upright.getchannel("A") if transparent else None
+    grey = upright.mode in ("1", "L", "LA")
+    if upright.mode not in ("1", "L", "LA", "RGB", "RGBA", "P"):
+        profile = None  # of other colours than what comes out
+    pixels = np.asarray(upright.convert("L" if grey else "RGB"))
+    colours = np.repeat(pixels[None], 3, 0) if grey else pixels.transpose(2, 0, 1)
+    return np.ascontiguousarray(colours), Rest(grey, alpha, profile)
+
+
+def composed(colours: Tensor, rest: Rest) -> Image.Image:
+    """A picture of uint8 colours `(3, H, W)`, with the rest of the one that it was made from."""
+    picture = Image.fromarray(np.ascontiguousarray(colours.permute(1, 2, 0).cpu().numpy()))
+    if rest.grey:
+        picture = picture.convert("L")
+    if rest.alpha is not None:
+        picture.putalpha(rest.alpha.resize(picture.size, Image.Resampling.BICUBIC))
+    if rest.profile:
+        picture.info["icc_profile"] = rest.profile
+    return picture
+
+
+def _of_8_bit(picture: Image.Image) -> Image.Image:
+    """Of 16 bits, or of floats in [0, 1]."""
+    values = np.asarray(picture, dtype=np.float64)
+    scale = 255.0 if picture.mode == "F" else 255 / 65535
+    return Image.fromarray((values * scale).round().clip(0, 255).astype(np.uint8))
