@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import TINY
+from PIL import Image
 from running import run
 
 import cl_sr
@@ -41,8 +42,9 @@ def test_the_front_door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     code, real = block("cl_sr.load("), cl_sr.run
     smaller = dict(map(split_override, [*TINY, "strategy.router.rank=2", "diffusion.steps=20"]))
     monkeypatch.setattr(cl_sr, "run", lambda *args, **keys: real(*args, **keys, **smaller))
-    names: dict[str, Any] = {"lr": torch.rand(2, 3, 4, 4)}
+    names: dict[str, Any] = {"lr": torch.rand(2, 3, 4, 4), "picture": Image.new("RGB", (7, 5))}
     exec(code, names)
+    assert names["large"].size == (28, 20)
     assert names["run"].path == Path("runs/faces")
     assert names["run"].record.settings["seed"] == 1
     assert names["restore"].strategy == "router:rank=2"

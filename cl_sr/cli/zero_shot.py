@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from cl_sr.errors import InputError, out_of_memory
 @click.option(
     "-i",
     "--input",
-    "source",
+    "given",
     required=True,
-    metavar="IMAGE|FOLDER",
-    type=click.Path(path_type=Path),
-    help="Low-resolution images, which are used as they are.",
+    multiple=True,
+    metavar="IMAGE|FOLDER|GLOB",
+    help="Low-resolution images, which are used as they are. May be repeated.",
 )
 @click.option(
     "--prior",
@@ -58,7 +57,7 @@ from cl_sr.errors import InputError, out_of_memory
 @click.option("--overwrite", is_flag=True, help="Replace results of the same name.")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 def command(
-    source: Path,
+    given: tuple[str, ...],
     prior: Path,
     scale: int,
     out: Path,
@@ -79,36 +78,18 @@ def command(
     cl-sr zero-shot -i photo.png --prior 256x256_diffusion_uncond.pt --scale 4 -o restored
     cl-sr zero-shot -i small/ --prior runs/NAME/checkpoints/celeba --scale 4 -o restored
     """
-    from cl_sr.data.folder import find_images
+    from cl_sr.cli.pictures import find_sources, targets
     from cl_sr.files import check_writable
 
-    if source.is_dir():
-        files = find_images(source)
-        if not files:
-            raise InputError(f"no images below {source} (jpg, png, webp, bmp)")
-    elif source.is_file():
-        files = [source]
-    else:
-        raise InputError(f"no file or folder {source}")
-    targets = _targets(files, source, out)
+    sources = find_sources(given)
+    places = targets(sources, out)
     check_writable(out)
-    taken = [target for target in targets if target.exists()]
+    taken = [target for target in places if target.exists()]
     if taken and not overwrite:
         raise InputError(f"{taken[0]} exists: choose another --out, or add --overwrite")
-    _restore(
-        list(zip(files, targets, strict=True)), prior, scale, operator, device, overrides,
-        {"seeds": [seed], "sigma_y": sigma_y, **options},
-    )  # fmt: skip
-
-
-def _targets(files: list[Path], source: Path, out: Path) -> list[Path]:
-    """`out/NAME.png`, in sub-folders as in the source; `NAME.jpg.png` where names would meet."""
-    names = [file.relative_to(source if source.is_dir() else source.parent) for file in files]
-    plain = Counter(name.with_suffix("") for name in names)
-    return [
-        out / (name.with_suffix(".png") if plain[name.with_suffix("")] == 1 else f"{name}.png")
-        for name in names
-    ]
+    work = list(zip([file for file, _ in sources], places, strict=True))
+    options |= {"seeds": [seed], "sigma_y": sigma_y}
+    _restore(work, prior, scale, operator, device, overrides, options)
 
 
 def _restore(
@@ -130,6 +111,7 @@ def _restore(
         import torch
         from PIL import Image
 
+        from cl_sr.cli.pictures import save
         from cl_sr.data.folder import read_rgb
         from cl_sr.degradations import AveragePool, Bicubic
         from cl_sr.degradations.pixels import STEPS
@@ -178,7 +160,7 @@ def _restore(
                     f"{source}: {low.shape[2]}x{low.shape[1]} pixels times {scale} are too many "
                     f"for the memory of {device}: cut the image into parts"
                 ) from error
-            _save(Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy())), target)
+            save(Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy())), target)
             done += 1
             results.print(
                 f"{target}: {low.shape[2]}x{low.shape[1]} to {image.shape[2]}x{image.shape[1]} "
@@ -188,14 +170,3 @@ def _restore(
         messages.print(f"skipped {line}", style="yellow")
     if not done:
         raise InputError("no image could be read")
-
-
-def _save(image: Any, target: Path) -> None:
-    """The file appears whole or not at all."""
-    from cl_sr.files import whole_file
-
-    try:
-        with whole_file(target) as partial:
-            image.save(partial, format="PNG")
-    except OSError as error:
-        raise InputError(f"cannot write {target}: {error.strerror or error}") from error

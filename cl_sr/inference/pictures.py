@@ -30,13 +30,7 @@ def opened(picture: Image.Image) -> tuple[np.ndarray, Rest]:
     upright = ImageOps.exif_transpose(picture)
     if upright.mode.startswith("I") or upright.mode == "F":
         upright = _of_8_bit(upright)
-    transparent = "transparency" in upright.info or upright.mode in (
-        "RGBA",
-        "LA",
-        "PA",
-        "RGBa",
-        "La",
-    )
+    transparent = upright.has_transparency_data
     if transparent:
         upright = upright.convert("LA" if upright.mode in ("L", "LA", "La", "1") else "RGBA")
     alpha = upright.getchannel("A") if transparent else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import torch
@@ -194,6 +195,7 @@ class Restorer:
         steps: int | None = None,
         eta: float | None = None,
         seed: int = 0,
+        progress: Callable[[float], None] = lambda _: None,
     ) -> Image.Image:
         """A picture of any size, `scale` times as large.
 
@@ -209,6 +211,7 @@ class Restorer:
             by_tile: whether the strategy chooses an expert for each tile.
             sampler, steps, eta: in the place of this restorer's sampling.
             seed: of the noise.
+            progress: told the share that is done, after each batch of tiles.
 
         Raises:
             ValueError: tiles that the net cannot take, or a sampling that there is not.
@@ -219,7 +222,8 @@ class Restorer:
         tiles = tiles_for(self.model, self.scale, tile, overlap)
         colours, rest = opened(picture)
         lr = torch.from_numpy(colours)[None].to(self.device)
-        return composed(to_bytes(self._large(lr, seed, sampling, tiles, by_tile))[0], rest)
+        images = self._large(lr, seed, sampling, tiles, by_tile, progress)
+        return composed(to_bytes(images)[0], rest)
 
     def _sampling(self, sampler: str | None, steps: int | None, eta: float | None) -> Sampling:
         given: dict[str, Any] = {"sampler": sampler, "steps": steps, "eta": eta}
@@ -228,7 +232,13 @@ class Restorer:
         return sampling
 
     def _large(
-        self, lr: Tensor, seed: int, sampling: Sampling, tiles: Tiles | None, by_tile: bool
+        self,
+        lr: Tensor,
+        seed: int,
+        sampling: Sampling,
+        tiles: Tiles | None,
+        by_tile: bool,
+        progress: Callable[[float], None],
     ) -> Tensor:
         """One image `(1, 3, h, w)` of any size, padded to what the net takes and cut back."""
         height, width = lr.shape[-2:]
@@ -241,13 +251,16 @@ class Restorer:
             experts = self.route(lr) if chosen is None else chosen.expand(len(lr))
             return BatchDenoiser(self, lr, experts, condition)
 
-        whole = tiles is None or max(lr.shape[-2:]) <= tiles.side
-        denoise = (
-            denoiser(lr, condition)
-            if whole or tiles is None
-            else TiledDenoiser(self.model, denoiser, lr, condition, tiles, self.batch)
-        )
-        images = self._sampled(denoise, [seed], sampling)
+        if tiles is None or max(lr.shape[-2:]) <= tiles.side:
+            images = self._sampled(denoiser(lr, condition), [seed], sampling)
+        else:
+            done = count(1)
+            tiled = TiledDenoiser(
+                self.model, denoiser, lr, condition, tiles, self.batch,
+                after_batch=lambda: progress(next(done) / batches),
+            )  # fmt: skip
+            batches = tiled.batches * (len(self.model.schedule.respace(sampling.steps)) - 1)
+            images = self._sampled(tiled, [seed], sampling)
         return images[..., : height * self.scale, : width * self.scale]
 
     def _draw(self, lr: Tensor, seeds: Sequence[int], sampling: Sampling) -> Tensor:

@@ -93,6 +93,11 @@ class TiledDenoiser:
         condition: at the size of the high-resolution image, `(1, 3, H, W)` in [-1, 1].
         tiles: how it is cut.
         batch: most tiles at a time.
+        after_batch: called after each of `batches`, at every call.
+
+    Attributes:
+        condition: as above.
+        batches: how many there are.
     """
 
     def __init__(
@@ -103,6 +108,7 @@ class TiledDenoiser:
         condition: Tensor,
         tiles: Tiles,
         batch: int,
+        after_batch: Callable[[], None],
     ) -> None:
         self.condition = condition
         self._model = model
@@ -110,7 +116,9 @@ class TiledDenoiser:
         self._lr = lr
         self._tiles = tiles
         places = list(product(*(tiles.starts(length) for length in lr.shape[-2:])))
-        self._batches = [places[k : k + batch] for k in range(0, len(places), batch)]
+        self._places = [places[k : k + batch] for k in range(0, len(places), batch)]
+        self.batches = len(self._places)
+        self._after_batch = after_batch
 
     def __call__(self, noisy: Tensor, condition: Tensor | None, level: Tensor) -> Tensor:
         """The noise in `noisy`, `(1, C, ...)`, at `level` `(1,)`; `condition` is not looked at."""
@@ -121,7 +129,7 @@ class TiledDenoiser:
         size = self._tiles.side * fine
         weights = self._tiles.weights(size).to(noisy)
         total, sum_of_weights = torch.zeros_like(noisy), torch.zeros_like(noisy[:, :1])
-        for places in self._batches:
+        for places in self._places:
             lr, shown = self._cut(self._lr, places), self._cut(self.condition, places)
             part = self._cut(noisy, places)
             answers = self._denoiser(lr, shown)(part, None, level.expand(len(places)))
@@ -129,6 +137,7 @@ class TiledDenoiser:
                 rows, columns = (slice(at * fine, at * fine + size) for at in (y, x))
                 total[0, :, rows, columns] += weights * answer
                 sum_of_weights[0, :, rows, columns] += weights
+            self._after_batch()
         return total / sum_of_weights
 
     def encode(self, image: Tensor, condition: Tensor | None) -> Tensor:
