@@ -263,9 +263,12 @@ def check_place(plan: Plan, out: Path | None, overwrite: bool, resume: bool) -> 
 def begin(plan: Plan, out: Path | None, overwrite: bool, resume: bool) -> RunFolder:
     """The folder of a run that is about to be executed: it is made, or was there already."""
     place = out or default_folder(plan.config)
-    return (
-        RunFolder.open(place) if resume else RunFolder.create(place, overwrite, plan.first_files())
-    )
+    if not resume:
+        return RunFolder.create(place, overwrite, plan.first_files())
+    folder = RunFolder.open(place)
+    if resolve(read_yaml(place / "config.yaml"), reading=True) != plan.config:
+        folder.write("config.yaml", plan.config.to_yaml())  # it is made elsewhere now
+    return folder
 
 
 def default_folder(config: RunConfig) -> Path:

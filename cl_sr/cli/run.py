@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,22 +79,26 @@ def command(
     cl-sr run --resume runs/NAME
     """
     from cl_sr import api
+    from cl_sr.runs.folder import WHERE
 
     keys["strategy"] = "+".join(strategy) if strategy else None
     if resume and resume != "auto":
-        set_keys = [value is not None for value in keys.values()]
-        if any([preset, config_file, data, out, overwrite, overrides, *set_keys]):
+        others = [name for name, value in keys.items() if value is not None and name != "device"]
+        others += [item for item in overrides if not _tells_where(item)]
+        if any([preset, config_file, out, overwrite, *others]):
             raise InputError(
-                f"--resume {resume} goes on with that run's own config.yaml: leave out the rest"
+                f"--resume {resume} goes on with that run's own config.yaml: leave out the rest, "
+                f"but where it is made (--device, --data, {', '.join(WHERE)})"
             )
-        _resume(Path(resume), dry_run)
+        device = [f"device={keys['device']}"] if keys["device"] else []
+        _resume(Path(resume), dry_run, data, [*device, *overrides])
         return
     if resume and overwrite:
         raise InputError("--resume auto and --overwrite contradict each other: use one")
     given = {key: value for key, value in keys.items() if value is not None}
     config, name = api.configuration(preset, config_file, data, given, overrides)
     if resume and (found := _unfinished(config, out)):
-        _resume(found, dry_run)
+        _resume(found, dry_run, elsewhere=config)
         return
     _run(config, name, out, overwrite, dry_run)
 
@@ -118,16 +123,43 @@ def _unfinished(config: RunConfig, out: Path | None) -> Path | None:
     return None if found is None else found.path
 
 
-def _resume(path: Path, dry_run: bool) -> None:
+def _tells_where(override: str) -> bool:
+    """Whether a `key=value` says where a run is made, and not what it is."""
+    from cl_sr.runs.folder import WHERE
+
+    key = override.partition("=")[0]
+    return key in WHERE or key.startswith("data.folders.")
+
+
+def _resume(
+    path: Path,
+    dry_run: bool,
+    data: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    elsewhere: RunConfig | None = None,
+) -> None:
+    """Go on with a run: by its own configuration, but where it is made.
+
+    Args:
+        path: of its folder.
+        dry_run: only check.
+        data, overrides: of the command line, which say where.
+        elsewhere: a configuration of the same run that says where.
+    """
     from cl_sr import config as configuration
-    from cl_sr.runs.folder import RunFolder
+    from cl_sr.runs.folder import WHERE, RunFolder
     from cl_sr.yaml_text import read_yaml
 
     folder = RunFolder.open(path)
     if folder.finished:
         click.echo(f"{path} is finished; `cl-sr report {path}` shows what it found", err=True)
         return
-    config = configuration.resolve(read_yaml(path / "config.yaml"))
+    values = read_yaml(path / "config.yaml")
+    if elsewhere is not None:
+        there = elsewhere.model_dump(mode="json")
+        configuration.put_all(values, ((key, configuration.pick(there, key)) for key in WHERE))
+    configuration.put_data(values, data, own=True)
+    config = configuration.resolve(values, overrides)
     _run(config, f"{path}/config.yaml", path, False, dry_run, resume=True)
 
 

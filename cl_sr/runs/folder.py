@@ -15,6 +15,9 @@ from cl_sr.files import check_writable, locked, read_json, whole_folder, write_t
 from cl_sr.strategies import find_strategy, spell, typed
 from cl_sr.yaml_text import read_yaml
 
+# Keys that say where a run is made, and not what it is: they may be others when it goes on.
+WHERE = ("device", "data.root", "data.folders", "data.memory_gb", "train.workers")
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -91,7 +94,8 @@ class RunFolder:
     def difference(self, config: RunConfig) -> str | None:
         """The first key in which this run is another than a configuration's; None: it is its run.
 
-        Nothing that its own configuration names is imported.
+        Where it is made (`WHERE`) is not looked at, and nothing that its own configuration names is
+        imported.
         """
         try:
             theirs = resolve(read_yaml(self.path / "config.yaml"), reading=True)
@@ -105,6 +109,8 @@ class RunFolder:
         for key in sorted(
             key_names(old, new), key="init".__eq__
         ):  # of a sweep's, init follows from the rest
+            if key in WHERE:
+                continue
             brought = key.startswith(("model.", "diffusion."))  # by the weights
             if config.init and brought and key not in ("model.dropout", "diffusion.loss"):
                 continue

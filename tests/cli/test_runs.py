@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,6 +85,38 @@ def test_a_run_by_name_goes_on_with_its_own_configuration(cli: Cli, tiny: list[s
         assert "leave out the rest" in refused.stderr
     assert cli("run", "--resume", "nowhere").exit_code == 2
     assert cli("run", "--resume", "auto", "--overwrite").exit_code == 2
+
+
+@pytest.mark.run
+def test_a_run_goes_on_elsewhere(
+    cli: Cli, tiny: list[str], image_folder: Callable[..., Path]
+) -> None:
+    """Its images were moved, and it was begun on a device that is not here."""
+    for number, name in enumerate(("celeba", "animef")):
+        image_folder(f"old/{name}", 12, seed=number)
+    command = ["run", *tiny, "--data", "old", "--out", "mine"]
+    assert cli(*command).exit_code == 0
+    whole = (Path("mine") / "metrics.jsonl").read_bytes()
+    os.rename("old", "new")
+    here, there = "device: cpu\n", "device: mps\n"
+    config = Path("mine/config.yaml")
+    for again in (["--resume", "mine", "--data", "new", "--device", "cpu", "train.workers=1"],
+                  [*tiny, "--data", "new", "--resume", "auto", "--out", "mine"]):  # fmt: skip
+        shutil.rmtree("mine/checkpoints/animef")
+        config.write_text(config.read_text().replace(here, there).replace("/new", "/old"))
+        set_status("mine", state="interrupted")
+        refused = cli("run", "--resume", "mine")
+        assert refused.exit_code == 2
+        assert "no folder" in refused.stderr
+        result = cli("run", *again)
+        assert result.exit_code == 0, result.output
+        assert (Path("mine") / "metrics.jsonl").read_bytes() == whole
+        assert f"root: {Path('new').absolute()}" in config.read_text()  # cl-sr layers reads there
+        assert here in config.read_text()
+    image_folder("new/celeba", 13)
+    shutil.rmtree("mine/checkpoints/animef")
+    set_status("mine", state="interrupted")
+    assert "no longer those" in cli("run", "--resume", "mine").stderr
 
 
 @pytest.mark.run
