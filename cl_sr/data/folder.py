@@ -46,7 +46,11 @@ class Unreadable:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """All image files below `folder` by suffix, sorted by their path; links are followed once."""
+    """All image files below `folder` by suffix, sorted by their path; links are followed once.
+
+    Hidden folders are left out (`.ipynb_checkpoints`, thumbnails). A folder that cannot be read is
+    in the list itself, so that it is told as a broken image is.
+    """
     return sorted(_walk(folder, set()))
 
 
@@ -60,15 +64,21 @@ def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
     if real in seen:  # a loop of symbolic links
         return
     seen.add(real)
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
+    try:
+        with os.scandir(folder) as scanned:
+            entries = list(scanned)
+    except OSError:
+        yield folder
+        return
+    for entry in entries:
+        if os.path.isdir(entry.path):
+            if not entry.name.startswith("."):
                 yield from _walk(Path(entry.path), seen)
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and (
-                # A pipe would block for ever; a link to nothing is told as unreadable.
-                entry.is_file() or not os.path.exists(entry.path)
-            ):
-                yield Path(entry.path)
+        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and (
+            # A pipe would block for ever; a link to nothing is told as unreadable.
+            os.path.isfile(entry.path) or not os.path.exists(entry.path)
+        ):
+            yield Path(entry.path)
 
 
 def read_rgb(path: Path) -> np.ndarray:

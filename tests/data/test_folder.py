@@ -7,6 +7,7 @@ import sys
 import tempfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,6 +144,27 @@ def test_pipes_are_left_alone_and_dangling_links_are_told(tmp_path: Path) -> Non
     images, unreadable = read_all(find_images(tmp_path), 2, lambda pixels: pixels)
     assert images == []
     assert [u.path.name for u in unreadable] == ["link.png"]
+
+
+def test_a_folder_that_cannot_be_read_is_told_and_hidden_ones_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/1.png", "locked/2.png", ".ipynb_checkpoints/1-checkpoint.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(COLOURS).save(tmp_path / name)
+    (tmp_path / "a" / "itself").symlink_to(tmp_path / "a" / "itself")
+    (tmp_path / "a" / "above").symlink_to(tmp_path)
+    scandir = os.scandir
+
+    def refusing(path: Path) -> Any:  # root may read all, so rights do not show it
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    images, unreadable = read_all(find_images(tmp_path), 2, lambda pixels: pixels)
+    assert [Path(image.path).name for image in images] == ["1.png"]
+    assert [u.path.name for u in unreadable] == ["locked"]
 
 
 @settings(max_examples=300, deadline=None)
