@@ -161,7 +161,7 @@ def _from_folder(
 
     def prepare(pixels: np.ndarray) -> np.ndarray | None:
         nonlocal budget
-        kept = _prepare(pixels, domain, size)
+        kept = _prepare(pixels, domain.crop, size)
         budget -= kept.nbytes
         return kept if budget >= 0 else None
 
@@ -204,20 +204,20 @@ def _standins(domain: Domain, size: int, count: int, track: Track) -> list[Image
     return files
 
 
-def _prepare(pixels: np.ndarray, domain: Domain, size: int) -> np.ndarray:
+def _prepare(pixels: np.ndarray, crop: str, size: int) -> np.ndarray:
     """What training keeps of an image: its middle at the right size, or all of it."""
-    return fit(pixels, size) if domain.crop == "center" else pixels
+    return fit(pixels, size) if crop == "center" else pixels
 
 
-def prepared_pixels(file: ImageFile, domain: Domain, size: int) -> np.ndarray:
+def prepared_pixels(file: ImageFile, crop: str, size: int) -> np.ndarray:
     """What training keeps of an image, read again where memory does not hold it."""
     if file.pixels is not None:
         return file.pixels
-    return _prepare(read_rgb(Path(file.path)), domain, size)
+    return _prepare(read_rgb(Path(file.path)), crop, size)
 
 
 def _fixed_crop(file: ImageFile, domain: Domain, size: int) -> np.ndarray:
-    return center_crop(prepared_pixels(file, domain, size), size)
+    return center_crop(prepared_pixels(file, domain.crop, size), size)
 
 
 def read_again(
@@ -249,7 +249,7 @@ def read_again(
             raise InputError(f"{domain.name}: {path} cannot be read any more: {error}") from error
         if not same:
             raise InputError(f"{domain.name}: {path} is no longer the image that it was")
-        crops.append(center_crop(_prepare(pixels, domain, size), size))
+        crops.append(center_crop(_prepare(pixels, domain.crop, size), size))
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
 
 

@@ -80,22 +80,25 @@ class TrainingSamples(Dataset[tuple[Tensor, int]]):
     """The training side of a domain, cropped as the domain asks for.
 
     Random crops, mirroring and what is random in the degradation are drawn anew at each access,
-    from torch's global generator.
+    from torch's global generator. It goes to the processes that load images, so it holds no more
+    of the domain than they need, and nothing that draws.
     """
 
     def __init__(self, data: DomainData, domain: int, degradation: Degradation, flip: bool) -> None:
-        self.data = data
+        self.files = data.train
+        self.crop = data.domain.crop
+        self.size = data.size
         self.domain = domain
         self.degradation = degradation
         self.flip = flip
 
     def __len__(self) -> int:
-        return len(self.data.train)
+        return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        size = self.data.size
-        pixels = prepared_pixels(self.data.train[index], self.data.domain, size)
-        if self.data.domain.crop == "random":
+        size = self.size
+        pixels = prepared_pixels(self.files[index], self.crop, size)
+        if self.crop == "random":
             top = int(torch.randint(pixels.shape[0] - size + 1, ()))
             left = int(torch.randint(pixels.shape[1] - size + 1, ()))
             pixels = pixels[top : top + size, left : left + size]
