@@ -25,7 +25,7 @@ def find_sources(given: Sequence[str]) -> list[tuple[Path, Path]]:
         if path.is_dir():
             files = find_images(path)
             if not files:
-                raise InputError(f"no images below {path} (jpg, png, webp, bmp)")
+                raise InputError(f"no images below {path} (jpg, png, webp, bmp, tif)")
             found += [(file, file.relative_to(path)) for file in files]
         elif path.is_file():
             found.append((path, Path(path.name)))

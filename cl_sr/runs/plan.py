@@ -238,8 +238,8 @@ def _check_images(folders: dict[str, Path]) -> None:
             ) from error
         if not there:
             raise InputError(
-                f"{folder}: no images (jpg, png, webp, bmp) for the domain {name}: give another "
-                f"with --data {name}=DIR"
+                f"{folder}: no images (jpg, png, webp, bmp, tif) for the domain {name}: give "
+                f"another with --data {name}=DIR"
             )
 
 

@@ -129,7 +129,7 @@ def test_data_that_cannot_be_used(
     root = image_folder("data/celeba", 8).parent
     refused(cli("run", "--data", root, *tiny), "animef", "--data animef=DIR")
     (root / "animef").mkdir()
-    none = "animef: no images (jpg, png, webp, bmp) for the domain animef"
+    none = "animef: no images (jpg, png, webp, bmp, tif) for the domain animef"
     refused(cli("run", "--data", root, *tiny), none, "--data animef=DIR")
     refused(cli("run", "--data", f"celeba={root / 'celeba'}", *tiny), "--data animef=DIR")
     refused(cli("run", "--data", f"celebra={root}", *tiny), "did you mean 'celeba'")

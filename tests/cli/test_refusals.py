@@ -62,8 +62,8 @@ CASES: dict[str, tuple[list[str], str]] = {
     "folder of a domain": (["--data", "celeba=some/celeba"], "no folder for the domain animef"),
     "folder without images": (
         ["--data", "some"],
-        "some/animef: no images (jpg, png, webp, bmp) for the domain animef: give another with "
-        "--data animef=DIR",
+        "some/animef: no images (jpg, png, webp, bmp, tif) for the domain animef: give another "
+        "with --data animef=DIR",
     ),
     "scale": (["data.scale=5"], "data.scale=5 does not divide data.size=32: take data.size=35"),
     "degradation": (["data.kernel=bicubik"], "'bicubik': did you mean 'bicubic'?"),

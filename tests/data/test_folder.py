@@ -43,10 +43,24 @@ def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
         assert (np.ptp(pixels, axis=2) == 0).all()
 
 
-def test_16_bit_grey_keeps_its_range(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["grey16.png", "grey16.tif"])
+def test_16_bit_grey_keeps_its_range(tmp_path: Path, name: str) -> None:
     values = np.array([[0, 257 * 100, 65535]], dtype=np.uint16)
-    Image.fromarray(values).save(tmp_path / "grey16.png")
-    assert read_rgb(tmp_path / "grey16.png")[0, :, 0].tolist() == [0, 100, 255]
+    Image.fromarray(values).save(tmp_path / name)
+    assert read_rgb(tmp_path / name)[0, :, 0].tolist() == [0, 100, 255]
+
+
+@pytest.mark.parametrize("kind", ["png", "bmp", "webp", "tif", "TIFF", "jpg", "jpeg", "jfif"])
+def test_every_ending_is_found(tmp_path: Path, kind: str) -> None:
+    lossless = {"quality": 100, "lossless": True} if kind == "webp" else {}
+    Image.fromarray(COLOURS).save(
+        tmp_path / f"image.{kind}", "JPEG" if kind.startswith("j") else None, **lossless
+    )
+    images, unreadable = read_all(find_images(tmp_path), 2, lambda pixels: pixels)
+    assert not unreadable
+    (image,) = images
+    assert image.pixels is not None
+    assert np.array_equal(image.pixels, COLOURS) or kind.startswith("j")
 
 
 def test_transparent_pixels_are_white(tmp_path: Path) -> None:
