@@ -24,6 +24,17 @@ from cl_sr.models.weights import State, build, kind_of, merged, read_weights
 # Arguments in guided-diffusion's own configurations that do not change what its net computes.
 NO_EFFECT = ("use_checkpoint", "use_fp16", "image_size")
 
+# diffusers' schedulers for nets that were trained on DDPM's noise; they differ in how they sample.
+DISCRETE = {
+    f"{name}Scheduler"
+    for name in (
+        "DDIM", "DDIMInverse", "DDIMParallel", "DDPM", "DDPMParallel", "DEISMultistep",
+        "DPMSolverMultistep", "DPMSolverMultistepInverse", "DPMSolverSDE", "DPMSolverSinglestep",
+        "EulerAncestralDiscrete", "EulerDiscrete", "HeunDiscrete", "KDPM2AncestralDiscrete",
+        "KDPM2Discrete", "LMSDiscrete", "PNDM", "RePaint", "SASolver", "UniPCMultistep",
+    )
+}  # fmt: skip
+
 
 class Prior(nn.Module):
     """An unconditional diffusion model: `prior(noisy, timestep)` answers the noise.
@@ -241,6 +252,7 @@ def _load_diffusers(
     except ImportError as error:
         raise InputError(f'{folder} needs diffusers: pip install "cl-sr[diffusers]"') from error
     unet = folder / "unet" if (folder / "unet").is_dir() else folder
+    _check_pipeline(folder if unet != folder else folder.parent)
     kind = read_json(unet / "config.json").get("_class_name")
     if kind != "UNet2DModel":
         raise InputError(f"{unet} holds a {kind}: only UNet2DModel is an unconditional prior")
@@ -259,6 +271,8 @@ def _load_diffusers(
     _check_channels(config.in_channels, config.out_channels, unet)
     scheduler = next((p for p in _scheduler_files(folder, unet) if p.is_file()), None)
     about = read_json(scheduler) if scheduler else {}
+    if scheduler is not None:
+        _check_scheduler(about, scheduler)
     schedule = schedule or _diffusers_schedule(about, scheduler or unet)
     kinds: dict[Any, Prediction] = {"epsilon": "epsilon", "v_prediction": "v", "sample": "x0"}
     prediction = kinds.get(about.get("prediction_type", "epsilon"))
@@ -271,6 +285,39 @@ def _load_diffusers(
 def _scheduler_files(folder: Path, unet: Path) -> list[Path]:
     name = "scheduler_config.json"
     return [folder / "scheduler" / name, folder / name, unet.parent / "scheduler" / name]
+
+
+def _check_pipeline(folder: Path) -> None:
+    """Refuse a pipeline that has more than a net and a scheduler: it diffuses no images.
+
+    Raises:
+        InputError: with what it has.
+    """
+    file = folder / "model_index.json"
+    parts = read_json(file) if file.is_file() else {}
+    more = [name for name in parts if name[:1] != "_" and name not in ("unet", "scheduler")]
+    if more:
+        raise InputError(
+            f"{folder} is a pipeline with {', '.join(more)}: a prior of images is a UNet2DModel "
+            "with a scheduler alone (DDPMPipeline, DDIMPipeline)"
+        )
+
+
+def _check_scheduler(about: dict[str, Any], path: Path) -> None:
+    """Refuse a scheduler of another noise than DDPM's, from which the net would see nothing.
+
+    Raises:
+        InputError: with what it is.
+    """
+    kind = about.get("_class_name", "DDPMScheduler")
+    flows = [key for key in ("use_flow_sigmas", "use_edm_sigmas") if about.get(key)]
+    if about.get("timestep_type") == "continuous":
+        flows.append("continuous timesteps")
+    if kind not in DISCRETE or flows:
+        raise InputError(
+            f"{path} is of {kind}{f' with {flows[0]}' if flows else ''}: a prior for DDNM was "
+            "trained on the variance-preserving noise of DDPM, at whole time-steps"
+        )
 
 
 def _diffusers_schedule(about: dict[str, Any], path: Path) -> NoiseSchedule:

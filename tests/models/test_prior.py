@@ -99,6 +99,47 @@ def test_a_diffusers_folder(tmp_path: Path, prediction: str) -> None:
     assert load_prior(tmp_path / "net").schedule.steps == 1000
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "options", "taken"),
+    [
+        ("DDIMScheduler", {}, True),
+        ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}, True),
+        ("EulerDiscreteScheduler", {}, True),
+        ("UniPCMultistepScheduler", {"use_flow_sigmas": True}, False),
+        ("EulerDiscreteScheduler", {"timestep_type": "continuous"}, False),
+        ("ScoreSdeVeScheduler", {}, False),
+        ("KarrasVeScheduler", {}, False),
+        ("EDMEulerScheduler", {}, False),
+        ("FlowMatchEulerDiscreteScheduler", {}, False),
+        ("CMStochasticIterativeScheduler", {}, False),
+    ],
+)
+def test_only_schedulers_of_ddpms_noise_are_taken(
+    tmp_path: Path, scheduler: str, options: dict[str, Any], taken: bool
+) -> None:
+    import diffusers
+
+    diffusers_unet().save_pretrained(tmp_path / "unet")
+    made = getattr(diffusers, scheduler)(**options)
+    made.save_pretrained(tmp_path / "scheduler")
+    if taken:
+        assert load_prior(tmp_path / "unet").schedule.steps == 1000
+    else:
+        with pytest.raises(InputError, match=rf"is of {scheduler}.*variance-preserving"):
+            load_prior(tmp_path / "unet")
+
+
+def test_a_latent_pipeline_is_no_prior_of_images(tmp_path: Path) -> None:
+    import diffusers
+
+    vae = diffusers.VQModel(block_out_channels=(32,), norm_num_groups=8)
+    pipe = diffusers.LDMPipeline(vae, diffusers_unet(), diffusers.DDIMScheduler())
+    pipe.save_pretrained(tmp_path)
+    for place in (tmp_path, tmp_path / "unet"):
+        with pytest.raises(InputError, match="is a pipeline with vqvae: a prior of images"):
+            load_prior(place)
+
+
 @pytest.mark.parametrize("key", ["time_embed.0.weight", "input_blocks.0.0.weight",
                                  "input_blocks.3.1.qkv.weight",
                                  "output_blocks.1.2.conv.weight", "out.0.weight",
