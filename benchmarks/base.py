@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_sr.data.domains import Domain
-from cl_sr.errors import InputError, nearest
-from cl_sr.plugins import Installed, installed, load_file, shipped
+from cl_sr.errors import InputError
+from cl_sr.plugins import Installed, find, installed, shipped
 
 if TYPE_CHECKING:
     from cl_sr.data.prepare import DomainData
     from cl_sr.degradations import Degradation
+
+GROUP = "cl_sr.benchmarks"  # of the entry points of packages
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def shipped_streams() -> dict[str, Stream]:
 
 def installed_streams() -> dict[str, Installed]:
     """Those that installed packages bring by the entry-point group `cl_sr.benchmarks`."""
-    return installed("cl_sr.benchmarks")
+    return installed(GROUP)
 
 
 def find_stream(name: str) -> Stream:
@@ -125,18 +127,5 @@ def find_stream(name: str) -> Stream:
     Raises:
         InputError: no such stream; or the file has none.
     """
-    if name.endswith(".py"):
-        stream = getattr(load_file(name), "stream", None)
-        if not isinstance(stream, Stream):
-            raise InputError(f"{name}: no `stream = Stream(...)` in this file")
-        return stream
-    streams, others = shipped_streams(), installed_streams()
-    if name in streams:
-        return streams[name]
-    if name in others:
-        stream = others[name].load()
-        if not isinstance(stream, Stream):
-            raise InputError(f"{others[name]} is no cl_sr.benchmarks.Stream")
-        return stream
-    known = [*streams, *others]
-    raise InputError(f"unknown stream {name!r}: {nearest(name, known)} (or a file: ./my_stream.py)")
+    public = "cl_sr.benchmarks.Stream"
+    return find(name, "stream", Stream, public, shipped_streams, GROUP, "./my_stream.py")

@@ -7,15 +7,17 @@ import importlib.metadata
 import importlib.util
 import sys
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
-from cl_sr.errors import InputError, out_of_memory
+from cl_sr.errors import InputError, nearest, out_of_memory
+
+Found = TypeVar("Found")
 
 # The files of users and of installed plug-ins that were imported.
 LOADED: set[str] = set()
@@ -67,6 +69,46 @@ class Installed:
 def installed(group: str) -> dict[str, Installed]:
     """The plug-ins of an entry-point group, by name. Nothing is imported."""
     return {entry.name: Installed(entry) for entry in importlib.metadata.entry_points(group=group)}
+
+
+def find(
+    name: str,
+    word: str,
+    kind: type[Found],
+    public: str,
+    ours: Callable[[], Mapping[str, Found]],
+    group: str,
+    example: str,
+) -> Found:
+    """What is shipped under a name, of an installed package, or in a file `path.py`.
+
+    Args:
+        name: of it, or of the file.
+        word: what it is called, also in a file (`word = kind(...)`).
+        kind: its class.
+        public: where users import that from.
+        ours: tells those that are shipped.
+        group: of the entry points of packages.
+        example: of a file's name.
+
+    Raises:
+        InputError: there is none, or it is something else.
+    """
+    if name.endswith(".py"):
+        found = getattr(load_file(name), word, None)
+        if not isinstance(found, kind):
+            raise InputError(f"{name}: no `{word} = {kind.__name__}(...)` in this file")
+        return found
+    shipped_ones, others = ours(), installed(group)
+    if name in shipped_ones:
+        return shipped_ones[name]
+    if name in others:
+        found = others[name].load()
+        if not isinstance(found, kind):
+            raise InputError(f"{others[name]} is no {public}")
+        return found
+    known = [*shipped_ones, *others]
+    raise InputError(f"unknown {word} {name!r}: {nearest(name, known)} (or a file: {example})")
 
 
 def load_file(path: str) -> ModuleType:

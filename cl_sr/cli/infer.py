@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cl_sr.errors import InputError, out_of_memory
+from cl_sr.errors import InputError
 
 
 @click.command()
@@ -127,15 +127,13 @@ def _upscale(
     options: dict[str, Any],
 ) -> None:
     from rich.console import Console
-    from rich.progress import Progress
 
     messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    results = Console(markup=False, highlight=False, soft_wrap=True)
     with messages.status("starting (torch takes some seconds)"):
         from PIL import Image
 
         import cl_sr
-        from cl_sr.cli.pictures import save
+        from cl_sr.cli.pictures import draw_all
 
         restorer = cl_sr.load(place, after, device=device, batch=batch)
     if not restorer.model.conditional:
@@ -146,47 +144,38 @@ def _upscale(
     messages.print(
         f"{place}: learnt {learnt} by {restorer.strategy}; {restorer.scale} times as large"
     )
-    done, unreadable = 0, []
-    with Progress(console=messages, disable=not messages.is_terminal, transient=True) as progress:
-        bar = progress.add_task("upscaling", total=len(work))
-        for number, (source, target) in enumerate(work):
-            progress.update(bar, completed=number)
-            try:
-                picture = Image.open(source)
-                frames = getattr(picture, "n_frames", 1)
-                picture.load()
-            # Damaged files make Pillow raise OSError, SyntaxError, struct.error and more.
-            except Exception as error:
-                unreadable.append(f"{source}: {' '.join(str(error).split())[:200]}")
-                continue
 
-            def advance(share: float, number: int = number) -> None:
-                progress.update(bar, completed=number + share)
+    def read(source: Path) -> Image.Image:
+        picture = Image.open(source)
+        frames(picture)  # damaged ones fail here
+        picture.load()
+        return picture
 
-            try:
-                large = restorer.upscale(picture, progress=advance, **options)
-            except ValueError as error:
-                raise InputError(f"{source}: {error}") from error
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
-                raise InputError(
-                    f"{source}: {picture.width}x{picture.height} pixels are too many for the "
-                    f"memory of {restorer.device}: lower --batch, or cut the image into parts"
-                ) from error
-            except KeyboardInterrupt:
-                messages.print(
-                    f"Stopped; {done} of {len(work)} are done. The same command goes on."
-                )
-                raise SystemExit(130) from None
-            save(large, target)
+    def frames(picture: Image.Image) -> int:
+        return int(getattr(picture, "n_frames", 1))
+
+    def draw(
+        source: Path, picture: Image.Image, progress: Callable[[float], None]
+    ) -> tuple[Image.Image, str]:
+        try:
+            large = restorer.upscale(picture, progress=progress, **options)
+        except ValueError as error:
+            raise InputError(f"{source}: {error}") from error
+        many = frames(picture)
+        first = f", the first of {many} frames" if many > 1 else ""
+        sizes = f"{picture.width}x{picture.height}{first} to {large.width}x{large.height} pixels"
+        return large, sizes
+
+    def too_large(picture: Image.Image) -> str:
+        return (
+            f"{picture.width}x{picture.height} pixels are too many for the memory of "
+            f"{restorer.device}: lower --batch, or cut the image into parts"
+        )
+
+    done = 0
+    try:
+        for _ in draw_all(work, messages, "upscaling", read, draw, too_large):
             done += 1
-            first = f", the first of {frames} frames" if frames > 1 else ""
-            results.print(
-                f"{target}: {picture.width}x{picture.height}{first} to "
-                f"{large.width}x{large.height} pixels"
-            )
-    for line in unreadable:
-        messages.print(f"skipped {line}", style="yellow")
-    if not done:
-        raise InputError("no image could be read")
+    except KeyboardInterrupt:
+        messages.print(f"Stopped; {done} of {len(work)} are done. The same command goes on.")
+        raise SystemExit(130) from None

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from cl_sr.errors import InputError
+from cl_sr.errors import InputError, out_of_memory
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Read = TypeVar("Read")
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
 
 
 def find_sources(given: Sequence[str]) -> list[tuple[Path, Path]]:
@@ -70,7 +84,7 @@ def save(picture: Any, target: Path) -> None:
     kind = FORMATS[target.suffix.lower()]
     options: dict[str, Any] = {"icc_profile": picture.info.get("icc_profile")}
     if kind == "JPEG":  # which has no transparency
-        picture, options = picture.convert("L" if picture.mode in ("L", "LA") else "RGB"), options
+        picture = picture.convert("L" if picture.mode in ("L", "LA") else "RGB")
         options["quality"] = 95
     try:
         with whole_file(target) as partial:
@@ -79,12 +93,58 @@ def save(picture: Any, target: Path) -> None:
         raise InputError(f"cannot write {target}: {error.strerror or error}") from error
 
 
-FORMATS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-    ".bmp": "BMP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
+def draw_all(
+    work: Sequence[tuple[Path, Path]],
+    messages: Console,
+    title: str,
+    read: Callable[[Path], Read],
+    draw: Callable[[Path, Read, Callable[[float], None]], tuple[Any, str]],
+    too_large: Callable[[Read], str],
+) -> Iterator[Path]:
+    """Make pictures one by one; each is written, told and given before the next is begun.
+
+    Args:
+        work: files, and where their results go.
+        messages: for progress and for what was skipped; results are told on the standard output.
+        title: of the bar.
+        read: reads a file; what it cannot read is skipped and told at the end.
+        draw: makes a picture of a file and what was read of it, and says what it made; it tells the
+            share of it that is done.
+        too_large: what to say where that takes too much memory.
+
+    Raises:
+        InputError: no image could be read, or one takes too much memory.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    results = Console(markup=False, highlight=False, soft_wrap=True)
+    done, unreadable = 0, []
+    with Progress(console=messages, disable=not messages.is_terminal, transient=True) as progress:
+        bar = progress.add_task(title, total=len(work))
+        for number, (source, target) in enumerate(work):
+            progress.update(bar, completed=number)
+            try:
+                found = read(source)
+            # Damaged files make Pillow raise OSError, SyntaxError, struct.error and more.
+            except Exception as error:
+                unreadable.append(f"{source}: {' '.join(str(error).split())[:200]}")
+                continue
+
+            def advance(share: float, number: int = number) -> None:
+                progress.update(bar, completed=number + share)
+
+            try:
+                picture, told = draw(source, found, advance)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                raise InputError(f"{source}: {too_large(found)}") from error
+            save(picture, target)
+            done += 1
+            results.print(f"{target}: {told}")
+            yield target
+    for line in unreadable:
+        messages.print(f"skipped {line}", style="yellow")
+    if not done:
+        raise InputError("no image could be read")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cl_sr.errors import InputError, out_of_memory
+from cl_sr.errors import InputError
 
 
 @click.command("zero-shot")
@@ -102,16 +103,14 @@ def _restore(
     options: dict[str, Any],
 ) -> None:
     from rich.console import Console
-    from rich.progress import Progress
 
     messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    results = Console(markup=False, highlight=False, soft_wrap=True)
     with messages.status("starting (torch takes some seconds)"):
         import numpy as np
         import torch
         from PIL import Image
 
-        from cl_sr.cli.pictures import save
+        from cl_sr.cli.pictures import draw_all
         from cl_sr.data.folder import read_rgb
         from cl_sr.degradations import AveragePool, Bicubic
         from cl_sr.degradations.pixels import STEPS
@@ -132,41 +131,29 @@ def _restore(
         steps = len(travel_times(total, options["steps"], *travel)) - 1
     except ValueError as error:
         raise InputError(f"{error} (the prior has {total} time-steps)") from error
-    done, unreadable = 0, []
-    with Progress(console=messages, disable=not messages.is_terminal, transient=True) as progress:
-        bar = progress.add_task("restoring", total=len(work) * steps)
-        for number, (source, target) in enumerate(work):
-            progress.update(bar, completed=number * steps)
-            try:
-                pixels = read_rgb(source)
-            # Damaged files make Pillow raise OSError, SyntaxError, struct.error and more.
-            except Exception as error:
-                unreadable.append(f"{source}: {' '.join(str(error).split())[:200]}")
-                continue
-            low = torch.from_numpy(pixels.transpose(2, 0, 1).copy())
-            try:
-                image, consistency = restore(
-                    prior,
-                    low,
-                    operator,
-                    scale,
-                    callback=lambda _: progress.advance(bar),
-                    **options,
-                )
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
-                raise InputError(
-                    f"{source}: {low.shape[2]}x{low.shape[1]} pixels times {scale} are too many "
-                    f"for the memory of {device}: cut the image into parts"
-                ) from error
-            save(Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy())), target)
-            done += 1
-            results.print(
-                f"{target}: {low.shape[2]}x{low.shape[1]} to {image.shape[2]}x{image.shape[1]} "
-                f"pixels, consistent with the input to {consistency:.1f} dB"
-            )
-    for line in unreadable:
-        messages.print(f"skipped {line}", style="yellow")
-    if not done:
-        raise InputError("no image could be read")
+
+    def read(source: Path) -> torch.Tensor:
+        return torch.from_numpy(read_rgb(source).transpose(2, 0, 1).copy())
+
+    def draw(
+        _: Path, low: torch.Tensor, progress: Callable[[float], None]
+    ) -> tuple[Image.Image, str]:
+        taken = count(1)
+        image, consistency = restore(
+            prior, low, operator, scale,
+            callback=lambda _: progress(next(taken) / steps), **options,
+        )  # fmt: skip
+        told = (
+            f"{low.shape[2]}x{low.shape[1]} to {image.shape[2]}x{image.shape[1]} pixels, "
+            f"consistent with the input to {consistency:.1f} dB"
+        )
+        return Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy())), told
+
+    def too_large(low: torch.Tensor) -> str:
+        return (
+            f"{low.shape[2]}x{low.shape[1]} pixels times {scale} are too many for the memory of "
+            f"{device}: cut the image into parts"
+        )
+
+    for _ in draw_all(work, messages, "restoring", read, draw, too_large):
+        pass

@@ -91,15 +91,20 @@ def read_rgb(path: Path) -> np.ndarray:
         image.load()
         upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith(("I", "F")):  # 16-bit grey: Pillow's own conversion clips at 255
-        values = np.asarray(upright, dtype=np.float64)
-        peak = 65535 if upright.mode.startswith("I") else max(float(values.max()), 1e-12)
-        grey = np.clip(np.rint(values * (255 / peak)), 0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
+        whole = upright.mode.startswith("I")
+        peak = 65535 if whole else max(float(np.asarray(upright, np.float64).max()), 1e-12)
+        return np.repeat(of_8_bit(upright, peak)[..., None], 3, axis=2)
     if upright.has_transparency_data:
         rgba = upright.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
     return np.asarray(upright.convert("RGB"))
+
+
+def of_8_bit(grey: Image.Image, peak: float) -> np.ndarray:
+    """Grey of more bits, or of floats, as uint8 `(H, W)`: what is `peak` becomes 255."""
+    values = np.asarray(grey, dtype=np.float64)
+    return np.clip(np.rint(values * (255 / peak)), 0, 255).astype(np.uint8)
 
 
 def fit(pixels: np.ndarray, size: int) -> np.ndarray:

@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from cl_sr.data.folder import of_8_bit
+
 
 @dataclass(frozen=True)
 class Rest:
@@ -29,7 +31,7 @@ def opened(picture: Image.Image) -> tuple[np.ndarray, Rest]:
     profile = picture.info.get("icc_profile")
     upright = ImageOps.exif_transpose(picture)
     if upright.mode.startswith("I") or upright.mode == "F":
-        upright = _of_8_bit(upright)
+        upright = Image.fromarray(of_8_bit(upright, 1.0 if upright.mode == "F" else 65535))
     transparent = upright.has_transparency_data
     if transparent:
         upright = upright.convert("LA" if upright.mode in ("L", "LA", "La", "1") else "RGBA")
@@ -52,10 +54,3 @@ def composed(colours: Tensor, rest: Rest) -> Image.Image:
     if rest.profile:
         picture.info["icc_profile"] = rest.profile
     return picture
-
-
-def _of_8_bit(picture: Image.Image) -> Image.Image:
-    """Of 16 bits, or of floats in [0, 1]."""
-    values = np.asarray(picture, dtype=np.float64)
-    scale = 255.0 if picture.mode == "F" else 255 / 65535
-    return Image.fromarray((values * scale).round().clip(0, 255).astype(np.uint8))

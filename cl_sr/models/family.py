@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from cl_sr.errors import InputError, nearest
-from cl_sr.plugins import installed, load_file, shipped
+from cl_sr.plugins import find, shipped
 from cl_sr.schema import NameOrFile, Section
 
 if TYPE_CHECKING:
@@ -86,18 +85,5 @@ def find_family(name: str) -> Family:
     Raises:
         InputError: no such family; or the file has none.
     """
-    if name.endswith(".py"):
-        family = getattr(load_file(name), "family", None)
-        if not isinstance(family, Family):
-            raise InputError(f"{name}: no `family = Family(...)` in this file")
-        return family
-    families, others = shipped_families(), installed(GROUP)
-    if name in families:
-        return families[name]
-    if name in others:
-        family = others[name].load()
-        if not isinstance(family, Family):
-            raise InputError(f"{others[name]} is no cl_sr.models.family.Family")
-        return family
-    known = [*families, *others]
-    raise InputError(f"unknown family {name!r}: {nearest(name, known)} (or a file: ./mine.py)")
+    public = "cl_sr.models.family.Family"
+    return find(name, "family", Family, public, shipped_families, GROUP, "./mine.py")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from cl_sr.config import resolve
 from cl_sr.diffusion import Sampling
@@ -57,7 +58,7 @@ def _place(folder: Path) -> tuple[int, int]:
     if about.strategy is not None:
         return about.iterations, len(about.domains)
     # One of old: the state beside it tells, which a run is resumed from.
-    values = read_json(folder / VALUES) if (folder / VALUES).is_file() else {}
+    values = _state(folder)
     iterations, experience = values.get("iteration"), values.get("experience")
     if not isinstance(iterations, int) or not isinstance(experience, int):
         raise InputError(
@@ -66,14 +67,18 @@ def _place(folder: Path) -> tuple[int, int]:
     return iterations, experience
 
 
+def _state(folder: Path) -> dict[str, Any]:
+    """What stands beside the weights, for a run to be resumed from; nothing, where it is gone."""
+    return read_json(folder / VALUES) if (folder / VALUES).is_file() else {}
+
+
 def _completed(about: Description, record: Record, folder: Path) -> Description:
     """With what checkpoints of old do not tell, from the run's configuration."""
     if about.strategy is not None:
         return about
     settings = record.settings
-    values = read_json(folder / VALUES) if (folder / VALUES).is_file() else {}
     evaluation, learnt = settings["eval"], []
-    for domain in record.domains if "env.json" in {p.name for p in record.path.iterdir()} else []:
+    for domain in record.domains if (record.path / "env.json").is_file() else []:
         learnt.append(domain)
         if domain == folder.name:
             break
@@ -83,7 +88,7 @@ def _completed(about: Description, record: Record, folder: Path) -> Description:
         scale=settings["data"]["scale"],
         strategy=settings["strategy"],
         domains=learnt if folder.name in learnt else [],
-        iterations=int(values.get("iteration", 0)),
+        iterations=int(_state(folder).get("iteration", 0)),
         sampling=Sampling(
             evaluation["sampler"], evaluation["steps"], evaluation["eta"], evaluation["seed"]
         ),

@@ -68,6 +68,19 @@ class World:
     benchmark: Any
     images: list[Tensor]
 
+    def rates(self, strategy: Any, **changes: Any) -> list[float]:
+        """The learning rate of each iteration of two experiences of three."""
+        template, found = self.template(strategy, **changes), list[float]()
+        forward = template.forward
+
+        def spy() -> Tensor:
+            found.append(template.optimizer.param_groups[0]["lr"])
+            return forward()
+
+        template.forward = spy  # type: ignore[method-assign]
+        self.learn(template, [0, 1])
+        return found
+
     def template(self, strategy: Any = "finetune", **changes: Any) -> DiffusionTemplate:
         """An untrained template; the same weights each time.
 

@@ -20,21 +20,6 @@ def images(world: Any, domain: int = 0) -> ExperienceImages:
     return ExperienceImages(world.benchmark.train_stream[domain].dataset, 4, True)
 
 
-def rates(world: Any, strategy: Any, **changes: Any) -> list[float]:
-    """The learning rate of each iteration of two experiences of three."""
-    template, found = world.template(strategy, **changes), list[float]()
-    forward = template.forward
-
-    def spy() -> torch.Tensor:
-        found.append(template.optimizer.param_groups[0]["lr"])
-        out: torch.Tensor = forward()
-        return out
-
-    template.forward = spy
-    world.learn(template, [0, 1])
-    return found
-
-
 # The learning rate
 
 
@@ -63,13 +48,13 @@ def test_the_rate_is_the_experiences_and_begins_as_configured_in_each(world: Any
             if not learner.number:
                 learner.lr *= 4
 
-    assert rates(world, Slower(), lr=0.01) == pytest.approx([0.01] * 3 + [0.005] * 3)
-    assert rates(world, FirstAlone(), lr=0.01) == pytest.approx([0.04] * 3 + [0.01] * 3)
+    assert world.rates(Slower(), lr=0.01) == pytest.approx([0.01] * 3 + [0.005] * 3)
+    assert world.rates(FirstAlone(), lr=0.01) == pytest.approx([0.04] * 3 + [0.01] * 3)
 
 
 def test_each_strategy_changes_the_rate_that_the_one_before_it_left(world: Any) -> None:
     both = compose(Slower(0.5), SlowerStill(0.1))
-    assert rates(world, both, lr=0.01) == pytest.approx([0.01] * 3 + [0.0005] * 3)
+    assert world.rates(both, lr=0.01) == pytest.approx([0.01] * 3 + [0.0005] * 3)
 
 
 @pytest.mark.parametrize(
