@@ -1,15 +1,16 @@
 """Samplers: from noise to an image over a respaced trained schedule.
 
-Each sampler is a plain function of a `predict` callable, the starting noise, the gammas (from
-gamma_T up to 1, one more than there are steps) and a source of noise, in the manner of k-diffusion;
-`sample` is the front door. To add one, write such a function and enter it in `SAMPLERS`.
+Each sampler is a plain function that takes one step, pixel by pixel: of what is diffused, the
+estimates there, and what it kept of the steps before. So an image may be drawn whole (`sample`), or
+in parts that do not fit into memory together (`cl_sr.inference.joint`). To add one, write such a
+function and enter it in `SAMPLERS`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -20,89 +21,112 @@ from cl_sr.diffusion.schedule import NoiseSchedule
 Variance = Literal["posterior", "beta"]
 # predict(k, y): the k-th step's clean estimate and noise estimate, both in the diffused space.
 Predict = Callable[[int, Tensor], tuple[Tensor, Tensor]]
-# noise(k): standard normal noise for the k-th step.
-StepNoise = Callable[[int], Tensor]
+# noise(): standard normal noise for this step, if it is asked for.
+StepNoise = Callable[[], Tensor]
+Kept = tuple[Tensor, ...]
+# step(k, gammas, y, x0, epsilon, noise, kept): what is diffused after the k-th step, and what the
+# next one is to be given as `kept`. `gammas` go from gamma_T up to 1, one more than there are steps.
+Step = Callable[..., tuple[Tensor, Kept]]
 
 
-def sample_ancestral(
-    predict: Predict,
-    y: Tensor,
+def ancestral(
+    k: int,
     gammas: Sequence[float],
+    y: Tensor,
+    x0: Tensor,
+    epsilon: Tensor,
     noise: StepNoise,
+    kept: Kept,
     variance: Variance = "posterior",
-) -> Tensor:
-    """Draw from `q(y_s | y_t, y0_hat)` step by step (DDPM, arXiv 2006.11239, Eqs. 6 and 7).
+) -> tuple[Tensor, Kept]:
+    """Draw from `q(y_s | y_t, y0_hat)` (DDPM, arXiv 2006.11239, Eqs. 6 and 7).
 
     `variance="posterior"` is Saini et al. Eq. 8 and the public SR3 code; `"beta"` is their
     Eq. 15, `1 - alpha_t`. The last step adds no noise.
     """
-    for k, (now, then) in enumerate(pairwise(gammas)):
-        x0, _ = predict(k, y)
-        alpha = now / then
-        y = (
-            math.sqrt(then) * (1 - alpha) / (1 - now) * x0
-            + math.sqrt(alpha) * (1 - then) / (1 - now) * y
-        )
-        if k < len(gammas) - 2:
-            spread = 1 - alpha if variance == "beta" else (1 - alpha) * (1 - then) / (1 - now)
-            y = y + math.sqrt(spread) * noise(k)
-    return y
+    now, then = gammas[k : k + 2]
+    alpha = now / then
+    y = (
+        math.sqrt(then) * (1 - alpha) / (1 - now) * x0
+        + math.sqrt(alpha) * (1 - then) / (1 - now) * y
+    )
+    if k < len(gammas) - 2:
+        spread = 1 - alpha if variance == "beta" else (1 - alpha) * (1 - then) / (1 - now)
+        y = y + math.sqrt(spread) * noise()
+    return y, ()
 
 
-def sample_ddim(
-    predict: Predict, y: Tensor, gammas: Sequence[float], noise: StepNoise, eta: float = 0.0
-) -> Tensor:
+def ddim(
+    k: int,
+    gammas: Sequence[float],
+    y: Tensor,
+    x0: Tensor,
+    epsilon: Tensor,
+    noise: StepNoise,
+    kept: Kept,
+    eta: float = 0.0,
+) -> tuple[Tensor, Kept]:
     """DDIM (arXiv 2010.02502, Eqs. 12 and 16); `eta=0` is deterministic, `eta=1` ancestral."""
-    for k, (now, then) in enumerate(pairwise(gammas)):
-        x0, epsilon = predict(k, y)
-        spread = eta * math.sqrt((1 - then) / (1 - now) * (1 - now / then))
-        y = math.sqrt(then) * x0 + math.sqrt(max(1 - then - spread**2, 0.0)) * epsilon
-        if spread > 0:
-            y = y + spread * noise(k)
-    return y
+    now, then = gammas[k : k + 2]
+    spread = eta * math.sqrt((1 - then) / (1 - now) * (1 - now / then))
+    y = math.sqrt(then) * x0 + math.sqrt(max(1 - then - spread**2, 0.0)) * epsilon
+    if spread > 0:
+        y = y + spread * noise()
+    return y, ()
 
 
-def sample_dpmpp_2m(
-    predict: Predict, y: Tensor, gammas: Sequence[float], noise: StepNoise
-) -> Tensor:
+def dpmpp_2m(
+    k: int,
+    gammas: Sequence[float],
+    y: Tensor,
+    x0: Tensor,
+    epsilon: Tensor,
+    noise: StepNoise,
+    kept: Kept,
+) -> tuple[Tensor, Kept]:
     """DPM-Solver++(2M): second order, one evaluation a step (Lu et al., arXiv 2211.01095, Alg. 2).
 
     Data prediction. The first step, and the last one where it ends at gamma = 1, are of first
     order: there is no estimate before the one, and the half log-SNR of the other is infinite.
     """
-    before: tuple[Tensor, float] | None = None
-    for k, (now, then) in enumerate(pairwise(gammas)):
-        x0, _ = predict(k, y)
-        if then == 1:
-            return x0
-        h = _half_log_snr(then) - _half_log_snr(now)
-        estimate = x0
-        if before is not None:
-            ratio = before[1] / h
-            estimate = x0 + (x0 - before[0]) / (2 * ratio)
-        y = _ratio(now, then) * y - math.sqrt(then) * math.expm1(-h) * estimate
-        before = x0, h
-    return y
+    now, then = gammas[k : k + 2]
+    if then == 1:
+        return x0, ()
+    h = _half_log_snr(then) - _half_log_snr(now)
+    estimate = x0
+    if kept:
+        ratio = (_half_log_snr(now) - _half_log_snr(gammas[k - 1])) / h
+        estimate = x0 + (x0 - kept[0]) / (2 * ratio)
+    y = _ratio(now, then) * y - math.sqrt(then) * math.expm1(-h) * estimate
+    return y, (x0,)
 
 
-def sample_unipc(predict: Predict, y: Tensor, gammas: Sequence[float], noise: StepNoise) -> Tensor:
+def unipc(
+    k: int,
+    gammas: Sequence[float],
+    y: Tensor,
+    x0: Tensor,
+    epsilon: Tensor,
+    noise: StepNoise,
+    kept: Kept,
+) -> tuple[Tensor, Kept]:
     """UniPC of order 2 in data prediction, B(h) = e^h - 1 (Zhao et al., arXiv 2302.04867).
 
     Each evaluation serves twice: it corrects the step that led to it, to third order, and
     predicts the next one. One evaluation a step.
     """
-    states: list[tuple[float, Tensor]] = []  # (half log-SNR, clean estimate) of the last two steps
-    start = y  # of the step that led here
-    for k, (now, then) in enumerate(pairwise(gammas)):
-        x0, _ = predict(k, y)
-        here = _half_log_snr(now)
-        if states:
-            y = _unipc_step(start, gammas[k - 1], now, states, corrected_by=x0)
-        states = [*states[-1:], (here, x0)]
-        if then == 1:
-            return x0
-        start, y = y, _unipc_step(y, now, then, states)
-    return y
+    now, then = gammas[k : k + 2]
+    start, before = kept[:1], kept[1:]  # of the step that led here; estimates, the latest last
+    states = [
+        (_half_log_snr(gammas[k - back]), estimate)
+        for back, estimate in zip(range(len(before), 0, -1), before, strict=True)
+    ]
+    if start:
+        y = _unipc_step(start[0], gammas[k - 1], now, states, corrected_by=x0)
+    states = [*states[-1:], (_half_log_snr(now), x0)]
+    if then == 1:
+        return x0, ()
+    return _unipc_step(y, now, then, states), (y, *(estimate for _, estimate in states))
 
 
 def _unipc_step(
@@ -151,12 +175,42 @@ def _ratio(now: float, then: float) -> float:
     return math.sqrt((1 - then) / (1 - now))
 
 
-SAMPLERS: dict[str, Callable[..., Tensor]] = {
-    "ancestral": sample_ancestral,
-    "ddim": sample_ddim,
-    "dpmpp-2m": sample_dpmpp_2m,
-    "unipc": sample_unipc,
+SAMPLERS: dict[str, Step] = {
+    "ancestral": ancestral,
+    "ddim": ddim,
+    "dpmpp-2m": dpmpp_2m,
+    "unipc": unipc,
 }
+
+
+def walk(
+    step: Step,
+    predict: Predict,
+    y: Tensor,
+    gammas: Sequence[float],
+    noise: Callable[[int], Tensor],
+    **options: Any,
+) -> Tensor:
+    """All steps of a sampler, from noise to what is diffused without any.
+
+    Args:
+        step: one of `SAMPLERS`.
+        predict: the estimates of the k-th step.
+        y: the noise to start from.
+        gammas: from gamma_T up to 1, one more than there are steps.
+        noise: standard normal noise for the k-th step, if it is asked for.
+        options: of the step.
+    """
+    kept: Kept = ()
+    for k in range(len(gammas) - 1):
+        x0, epsilon = predict(k, y)
+        y, kept = step(k, gammas, y, x0, epsilon, partial(noise, k), kept, **options)
+    return y
+
+
+def step_options(sampler: str, variance: Variance = "posterior", eta: float = 0.0) -> dict[str, Any]:
+    """Of these options those that a sampler has."""
+    return {"ancestral": {"variance": variance}, "ddim": {"eta": eta}}.get(sampler, {})
 
 
 def _plain(diffused: Tensor, condition: Tensor | None) -> Tensor:
@@ -241,17 +295,13 @@ def sample(
             callback({"step": k, "t": times[k], "x0": image, "noisy": y})
         return x0, epsilon
 
-    options: dict[str, Any] = {}
-    if sampler == "ancestral":
-        options["variance"] = variance
-    if sampler == "ddim":
-        options["eta"] = eta
-    y = SAMPLERS[sampler](
+    y = walk(
+        SAMPLERS[sampler],
         predict,
         draw() if start is None else start,
         [float(schedule.gammas[t]) for t in times],
         noise,
-        **options,
+        **step_options(sampler, variance, eta),
     )
     image = decode(y, condition)
     return image.clamp(-1, 1) if clip else image

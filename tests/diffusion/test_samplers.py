@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cl_sr.diffusion import SAMPLERS, Denoiser, NoiseSchedule, Parametrization, sample
+from cl_sr.diffusion.samplers import walk
 
 MEAN, STD = 0.2, 0.1
 
@@ -58,7 +59,7 @@ def follow(sampler: str, gammas: list[float], start: Tensor) -> Tensor:
         epsilon = gaussian(y, None, torch.tensor([gamma], dtype=torch.float64).sqrt())
         return (y - math.sqrt(1 - gamma) * epsilon) / math.sqrt(gamma), epsilon
 
-    return SAMPLERS[sampler](predict, start, gammas, lambda k: torch.zeros_like(start))
+    return walk(SAMPLERS[sampler], predict, start, gammas, lambda k: torch.zeros_like(start))
 
 
 @pytest.mark.parametrize(("sampler", "order"), [("ddim", 1), ("dpmpp-2m", 2), ("unipc", 3)])
@@ -119,7 +120,7 @@ def test_the_same_steps_as_diffusers(sampler: str) -> None:
         noise = epsilon(y)
         return (y - math.sqrt(1 - gammas[k]) * noise) / math.sqrt(gammas[k]), noise
 
-    ours = SAMPLERS[sampler](predict, start, gammas, lambda k: start)
+    ours = walk(SAMPLERS[sampler], predict, start, gammas, lambda k: start)
     assert float((ours - theirs).abs().max()) < 1e-4 * float(theirs.abs().max())
 
 
