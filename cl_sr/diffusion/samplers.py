@@ -25,7 +25,7 @@ Predict = Callable[[int, Tensor], tuple[Tensor, Tensor]]
 StepNoise = Callable[[], Tensor]
 Kept = tuple[Tensor, ...]
 # step(k, gammas, y, x0, epsilon, noise, kept): what is diffused after the k-th step, and what the
-# next one is to be given as `kept`. `gammas` go from gamma_T up to 1, one more than there are steps.
+# next one is to be given as `kept`. `gammas` go from gamma_T up to 1: one more than steps.
 Step = Callable[..., tuple[Tensor, Kept]]
 
 
@@ -183,6 +183,17 @@ SAMPLERS: dict[str, Step] = {
 }
 
 
+def find_sampler(name: str) -> Step:
+    """A step by its name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in SAMPLERS:
+        raise ValueError(f"unknown sampler {name!r}: choose from {', '.join(SAMPLERS)}")
+    return SAMPLERS[name]
+
+
 def walk(
     step: Step,
     predict: Predict,
@@ -208,9 +219,12 @@ def walk(
     return y
 
 
-def step_options(sampler: str, variance: Variance = "posterior", eta: float = 0.0) -> dict[str, Any]:
+def step_options(
+    sampler: str, variance: Variance = "posterior", eta: float = 0.0
+) -> dict[str, Any]:
     """Of these options those that a sampler has."""
-    return {"ancestral": {"variance": variance}, "ddim": {"eta": eta}}.get(sampler, {})
+    options: dict[str, dict[str, Any]] = {"ancestral": {"variance": variance}, "ddim": {"eta": eta}}
+    return options.get(sampler, {})
 
 
 def _plain(diffused: Tensor, condition: Tensor | None) -> Tensor:
@@ -261,8 +275,7 @@ def sample(
     Raises:
         ValueError: unknown sampler, too many steps, or arguments that do not fit together.
     """
-    if sampler not in SAMPLERS:
-        raise ValueError(f"unknown sampler {sampler!r}: choose from {', '.join(SAMPLERS)}")
+    step = find_sampler(sampler)
     like = start if start is not None else condition
     told = shape if shape is not None and start is None else getattr(like, "shape", ())
     size = tuple(told)
@@ -296,7 +309,7 @@ def sample(
         return x0, epsilon
 
     y = walk(
-        SAMPLERS[sampler],
+        step,
         predict,
         draw() if start is None else start,
         [float(schedule.gammas[t]) for t in times],

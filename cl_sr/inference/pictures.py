@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from cl_sr.data.folder import of_8_bit
+from cl_sr.inference.fields import Block
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,11 @@ class Rest:
     grey: bool
     alpha: Image.Image | None
     profile: bytes | None
+
+    @property
+    def channels(self) -> int:
+        """Of the whole picture."""
+        return (1 if self.grey else 3) + (self.alpha is not None)
 
 
 def opened(picture: Image.Image) -> tuple[np.ndarray, Rest]:
@@ -41,16 +48,23 @@ def opened(picture: Image.Image) -> tuple[np.ndarray, Rest]:
         profile = None  # of other colours than what comes out
     pixels = np.asarray(upright.convert("L" if grey else "RGB"))
     colours = np.repeat(pixels[None], 3, 0) if grey else pixels.transpose(2, 0, 1)
-    return np.ascontiguousarray(colours), Rest(grey, alpha, profile)
+    return np.array(colours, order="C"), Rest(grey, alpha, profile)
 
 
-def composed(colours: Tensor, rest: Rest) -> Image.Image:
-    """A picture of uint8 colours `(3, H, W)`, with the rest of the one that it was made from."""
-    picture = Image.fromarray(np.ascontiguousarray(colours.permute(1, 2, 0).cpu().numpy()))
+def composed(colours: Tensor, rest: Rest, place: Block, scale: int) -> Tensor:
+    """A block of a picture, uint8 `(h, w, C)`, with the rest of the one that it was made from.
+
+    Args:
+        colours: of the block, uint8 `(3, h, w)`.
+        rest: what no net has seen of the whole picture.
+        place: of the block, in the large picture.
+        scale: large over small.
+    """
+    picture = Image.fromarray(np.ascontiguousarray(colours.permute(1, 2, 0).numpy()))
     if rest.grey:
         picture = picture.convert("L")
     if rest.alpha is not None:
-        picture.putalpha(rest.alpha.resize(picture.size, Image.Resampling.BICUBIC))
-    if rest.profile:
-        picture.info["icc_profile"] = rest.profile
-    return picture
+        small = place.shrunk(scale)
+        box = (small.left, small.top, small.right, small.bottom)
+        picture.putalpha(rest.alpha.resize(picture.size, Image.Resampling.BICUBIC, box))
+    return torch.from_numpy(np.array(picture)).view(*colours.shape[1:], rest.channels)
