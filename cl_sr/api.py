@@ -37,10 +37,9 @@ class Run:
 
     Example:
         >>> run = cl_sr.open("runs/a")
-        >>> run.matrix
+        >>> print(run.matrix)
            metric      after  celeba  animef
-        0    psnr    bicubic   21.01   16.28
-        ...
+        0    psnr    bicubic  ...
 
     Attributes:
         path: of its folder.
@@ -128,8 +127,9 @@ def run(
         KeyboardInterrupt: it was interrupted; what it had is saved, and `resume` goes on with it.
 
     Example:
-        >>> run = cl_sr.run("demo", stream="celeba-anime", strategy="router", out="runs/a")
-        >>> run.matrix
+        >>> run = cl_sr.run("demo", stream="celeba-anime", strategy="router", out="runs/b")
+        >>> print(run.report().headline)
+        Since celeba (stand-in) was learnt, ...
     """
     settings, name = configuration(preset, Path(config) if config else None, _folders(data), keys)
     plan = check(settings)
@@ -187,6 +187,11 @@ def load(
 
     Raises:
         InputError: neither a run nor a checkpoint, or one that lacks something.
+
+    Example:
+        >>> restorer = cl_sr.load("runs/a", after="celeba", device="cpu")
+        >>> restorer.domains, restorer.scale
+        (('celeba',), 4)
     """
     path = Path(path)
     if path.is_file():  # the weights themselves

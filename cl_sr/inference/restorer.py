@@ -54,8 +54,10 @@ class Restorer:
         origin: where it comes from.
 
     Example:
-        >>> restorer = cl_sr.load("runs/faces")
-        >>> images = restorer(lr, steps=20, seeds=[0, 1, 2])
+        >>> restorer = cl_sr.load("runs/a")
+        >>> lr = torch.rand(3, 3, 8, 8)
+        >>> restorer(lr, steps=20, seeds=[0, 1, 2]).shape
+        torch.Size([3, 3, 32, 32])
     """
 
     def __init__(
@@ -216,7 +218,8 @@ class Restorer:
             ValueError: tiles that the net cannot take, or a sampling that there is not.
 
         Example:
-            >>> large = restorer.upscale(Image.open("small.png"), steps=20)
+            >>> restorer = cl_sr.load("runs/a")
+            >>> restorer.upscale(Image.open("small.png"), steps=20).save("large.png")
         """
         request = Request(
             tile,
