@@ -5,6 +5,7 @@ and drawing them one by one.
 from __future__ import annotations
 
 import glob
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -273,9 +274,15 @@ def draw_all(
 def _read(source: Path) -> Image.Image:
     from PIL import Image
 
-    picture = Image.open(source)
-    _frames(picture)  # damaged ones fail here
-    picture.load()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it is what was asked for
+        try:
+            picture = Image.open(source)
+        except Image.DecompressionBombError as error:
+            most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+            raise ValueError(f"more than {most} pixels: cut it into parts") from error
+        _frames(picture)  # damaged ones fail here
+        picture.load()
     return picture
 
 
