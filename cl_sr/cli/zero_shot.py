@@ -72,8 +72,9 @@ def command(
 ) -> None:
     """Super-resolve images without training: DDNM with an unconditional prior.
 
-    KEY=VALUE are arguments of the prior's network that its file does not tell, such as
-    num_head_channels=16. Each result is written as DIR/NAME.png.
+    KEY=VALUE is what the prior's file does not tell: of its network (num_head_channels=16) and of
+    its training (noise_schedule=cosine, diffusion_steps=4000, beta_start=0.0001, beta_end=0.02,
+    prediction=v, rescale_timesteps=true). Each result is written as DIR/NAME.png.
 
     \b
     cl-sr zero-shot -i photo.png --prior 256x256_diffusion_uncond.pt --scale 4 -o restored
@@ -81,7 +82,10 @@ def command(
     """
     from cl_sr.cli.pictures import find_sources, targets
     from cl_sr.files import check_writable
+    from cl_sr.models.training_noise import split_arguments
+    from cl_sr.yaml_text import arguments
 
+    split_arguments(arguments(overrides))
     sources = find_sources(given)
     places = targets(sources, out)
     check_writable(out)
