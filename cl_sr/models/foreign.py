@@ -30,8 +30,9 @@ LIBRARIES = {
     "typing", "uuid", "yacs",
 }  # fmt: skip
 # Data of Python itself.
-DATA = {"_codecs.encode", *(f"builtins.{name}" for name in ("bytearray", "bytes", "complex",
-        "frozenset", "list", "range", "set", "slice", "tuple"))}  # fmt: skip
+DATA = {"_codecs.encode", *(f"builtins.{name}" for name in (
+    "bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object",
+    "range", "set", "slice", "str", "tuple"))}  # fmt: skip
 # Those of their classes that are dicts.
 DICTS = {"collections.defaultdict", "easydict.EasyDict", "yacs.config.CfgNode"}
 
@@ -55,8 +56,11 @@ def check_kind(path: Path) -> None:
     Raises:
         InputError: with what it is, and the remedy.
     """
-    with path.open("rb") as file:
-        head = file.read(512)
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
     if not head:
         raise InputError(f"{path} is empty: damaged, cut short by a download or a full disk")
     for magic, what in MAGIC.items():
@@ -95,7 +99,7 @@ def load_pickle(path: Path) -> Any:
         try:
             return _load(path, [(LeftDict if name in DICTS else Left, name) for name in objects])
         except Exception:
-            reason = " ".join(str(error).split())[:300]
+            reason = str(error).rpartition("WeightsUnpickler error: ")[2][:300]
             raise InputError(
                 f"{path} is damaged, cut short, or no file of torch.save "
                 f"({type(error).__name__}: {reason})"
@@ -104,6 +108,9 @@ def load_pickle(path: Path) -> Any:
 
 def _load(path: Path, stand_ins: list[Any]) -> Any:
     mapped = zipfile.is_zipfile(path)
+    if path.suffix == ".safetensors":  # by which torch.load takes it for one
+        with path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
     with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a pickle's protocol; what it cannot read is an error
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
@@ -134,7 +141,7 @@ def _check_objects(objects: set[str], path: Path) -> None:
     """
     # Of a network that was pickled whole nothing is left without its classes.
     nets = sorted(name for name in objects if name.startswith(("torch.nn.modules.", "torch.jit.")))
-    strange = sorted(name for name in objects if name.partition(".")[0] not in LIBRARIES)
+    strange = sorted(name for name in objects - DATA if name.partition(".")[0] not in LIBRARIES)
     if not nets and not strange:
         return
     names = strange or nets
@@ -181,8 +188,7 @@ def _collect(pickle: IO[bytes], found: set[str]) -> None:
             continue
         # As PyTorch reads them: by the names of Python 3.
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
-        if f"{module}.{name}" not in DATA:
-            found.add(f"{module}.{name}")
+        found.add(f"{module}.{name}")
 
 
 def _is_plain_archive(path: Path) -> bool:

@@ -166,8 +166,10 @@ def _value(given: str, name: str, value: Any) -> Any:
 
 def assumption(path: Path, assumed: str) -> str:
     """One line that says what is assumed of a file, and how to say otherwise."""
+    other = "noise_schedule=cosine diffusion_steps=4000"
+    if "_" not in assumed:
+        other = "prediction=v"
     return (
         f"{path} does not tell how its net was trained: {assumed} "
-        f"{'are' if ' ' in assumed else 'is'} assumed; if it was another way, say so, "
-        "as in noise_schedule=cosine diffusion_steps=4000"
+        f"{'are' if ' ' in assumed else 'is'} assumed; if it was another way, say so, as in {other}"
     )

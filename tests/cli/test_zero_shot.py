@@ -96,6 +96,8 @@ def test_broken_images_are_skipped_and_told(cli: Cli, image_folder: Callable[...
         (["image.png", "--scale", 4, "--steps", 1001], "must be in 1..1000"),
         (["image.png", "--scale", 4, "num_heads"], "not KEY=VALUE"),
         (["image.png", "--scale", 4, "heads=3"], "no argument 'heads'"),
+        (["image.png", "--scale", 4, "schedule=cosin"], "schedule='cosin': did you mean 'cosine'?"),
+        (["image.png", "--scale", 4, "diffusion_steps=0"], "diffusion_steps=0 must be in 1.."),
         (["image.png", "--scale", 4, "-o", "image.png"], "cannot write to image.png"),
         (["broken.png", "--scale", 4], "no image could be read"),
     ],
@@ -122,6 +124,20 @@ def test_too_little_memory_is_one_line(
     result = cli("image.png", "--scale", 4)
     assert result.exit_code == 2
     assert "cut the image into parts" in result.stderr
+
+
+def test_what_is_assumed_of_a_prior_is_one_line(cli: Cli, tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "image.png")
+    assumed = cli("image.png", "--scale", 2)
+    lines = [line for line in assumed.stderr.splitlines() if "assumed" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("warning: prior.ckpt does not tell how its net was trained: noise_")
+    told = ["noise_schedule=cosine", "diffusion_steps=40", "prediction=epsilon"]
+    other = cli("image.png", "--scale", 2, "--overwrite", *told)
+    assert other.exit_code == 0
+    assert "assumed" not in other.stderr
+    many = cli("image.png", "--scale", 2, "--overwrite", *told, "--steps", 41)
+    assert "the prior has 40 time-steps" in many.stderr
 
 
 def test_results_are_not_replaced_unasked(cli: Cli, tmp_path: Path) -> None:

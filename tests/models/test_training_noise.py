@@ -71,7 +71,7 @@ def test_one_line_says_what_was_assumed(ddpm: Path) -> None:
     assert "diffusion_steps=1000 prediction=epsilon are assumed" in line
     assert "beta" not in line
     (line,) = told(ddpm, NoiseSchedule.linear(50))
-    assert ": prediction=epsilon is assumed" in line
+    assert ": prediction=epsilon is assumed; if it was another way, say so, as in pred" in line
     assert told(ddpm, "cosine", diffusion_steps=4000, prediction="epsilon") == []
 
 
