@@ -29,8 +29,8 @@ def weights_at(path: Path | str) -> Path:
     except (OSError, ValueError) as error:  # too long a name, or a null byte in it
         raise InputError(f"{str(path)[:100]}: {error}") from error
     if path.name.endswith(OPT):
-        gen = path.with_name(path.name.removesuffix(OPT) + GEN)
-        raise InputError(f"{path} is the state of an optimizer; the weights are in {gen}")
+        gen = path.name.removesuffix(OPT) + GEN
+        raise InputError(f"{path} is the state of an optimizer: give {gen} beside it")
     if not there and path.name:
         names = [path.name + GEN, path.name + ".pth"]
         files = [path.with_name(name) for name in names]

@@ -97,7 +97,10 @@ CASES: dict[str, tuple[list[str], str]] = {
     "room": (["--strategy", "replay", "train.batch_size=1"], "no room for images of the past"),
     # Weights to start from
     "init": (["--init", "nowhere.pth"], "nowhere.pth: no weights here"),
-    "optimizer": (["--init", "I9_E1_opt.pth"], "the weights are in I9_E1_gen.pth"),
+    "optimizer": (
+        ["--init", "I9_E1_opt.pth"],
+        "is the state of an optimizer: give I9_E1_gen.pth beside it",
+    ),
     "folder without weights": (["--init", "some"], "some: no weights here"),
     "no checkpoint": (["--init", "other"], "other is not a cl-sr checkpoint"),
     "init of another size": (
