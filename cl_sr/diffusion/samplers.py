@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cl_sr.diffusion.schedule import NoiseSchedule
 
@@ -159,19 +159,31 @@ SAMPLERS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def _plain(diffused: Tensor, condition: Tensor | None) -> Tensor:
-    return diffused
+class Sampled(Protocol):
+    """What images are drawn by: a `Denoiser`, a `cl_sr.models.Model`, or anything like them."""
+
+    def __call__(self, noisy: Tensor, condition: Any, level: Tensor, /) -> Tensor:
+        """The noise in `noisy`, `(B, C, ...)`, at `level` `(B,)`."""
+        ...
+
+    def encode(self, images: Tensor, condition: Any, /) -> Tensor:
+        """What is diffused, from images."""
+        ...
+
+    def decode(self, diffused: Tensor, condition: Any, /) -> Tensor:
+        """The images, from what is diffused."""
+        ...
 
 
 @torch.no_grad()
 def sample(
-    denoiser: Callable[[Tensor, Tensor | None, Tensor], Tensor],
+    denoiser: Sampled,
     condition: Tensor | None,
-    schedule: NoiseSchedule,
+    schedule: NoiseSchedule | None = None,
     sampler: str = "ancestral",
     steps: int | None = None,
     variance: Variance = "posterior",
-    clip: bool = True,
+    clip: bool | None = None,
     start: Tensor | None = None,
     noises: Tensor | None = None,
     seeds: Sequence[int] | None = None,
@@ -183,15 +195,15 @@ def sample(
     """Draw high-resolution images.
 
     Args:
-        denoiser: `(noisy, condition, level) -> noise`, level `(B,)`. One that diffuses something
-            other than the image says so by methods `encode` and `decode` (see `Denoiser`).
+        denoiser: a `cl_sr.models.Model`, or a `Denoiser`, which makes one of a net: a net alone
+            does not tell whether its answer is noise, and of what.
         condition: the upsampled low-resolution images, `(B, 3, H, W)` in [-1, 1]; None for an
             unconditional denoiser (then give `start` or `shape`).
-        schedule: the schedule that the denoiser was trained with.
+        schedule: that it was trained with; None: the model's.
         sampler: a name in `SAMPLERS`: `ancestral`, `ddim`, `dpmpp-2m` or `unipc`.
         steps: respaced steps, at most T; None: all T.
         variance: of `ancestral`: `posterior` or `beta`.
-        clip: clamp each estimate of the clean image to [-1, 1].
+        clip: clamp each estimate of the clean image to [-1, 1]; None: as the model says, else yes.
         start: the noise to start from, `(B, C, H, W)`.
         noises: `(steps, B, 3, H, W)`: replay a recorded trajectory; `noises[k]` is used at the
             k-th step taken.
@@ -199,14 +211,22 @@ def sample(
             seeds is drawn on the CPU: every device gets the same.
         callback: called after each estimate with `step`, `t`, `x0` (the image) and `noisy`.
         eta: of `ddim`: 0 deterministic, 1 as noisy as `ancestral`.
-        shape: of what is diffused, where it is not that of `condition`.
+        shape: of what is diffused; None: as the model says, else that of `condition`.
 
     Returns:
         Images `(B, 3, H, W)`, in [-1, 1] where `clip` is set.
 
     Raises:
+        TypeError: a net, which is no denoiser.
         ValueError: unknown sampler, too many steps, or arguments that do not fit together.
     """
+    _check_denoiser(denoiser)
+    schedule = getattr(denoiser, "schedule", None) if schedule is None else schedule
+    if schedule is None:
+        raise ValueError("sample needs the schedule that the net was trained with")
+    clip = getattr(denoiser, "clip", True) if clip is None else clip
+    if shape is None and start is None and condition is not None and hasattr(denoiser, "shape"):
+        shape = denoiser.shape(condition)
     if sampler not in SAMPLERS:
         raise ValueError(f"unknown sampler {sampler!r}: choose from {', '.join(SAMPLERS)}")
     like = start if start is not None else condition
@@ -223,9 +243,6 @@ def sample(
     def noise(k: int) -> Tensor:
         return noises[k].to(device) if noises is not None else draw()
 
-    encode = getattr(denoiser, "encode", _plain)
-    decode = getattr(denoiser, "decode", _plain)
-
     def predict(k: int, y: Tensor) -> tuple[Tensor, Tensor]:
         gamma = float(schedule.gammas[times[k]])
         level = torch.full((size[0],), math.sqrt(gamma), device=device)
@@ -233,10 +250,10 @@ def sample(
         x0 = (y - math.sqrt(1 - gamma) * epsilon) / math.sqrt(gamma)
         if not clip and callback is None:  # to decode may be costly
             return x0, epsilon
-        image = decode(x0, condition)
+        image = denoiser.decode(x0, condition)
         if clip:
             image = image.clamp(-1, 1)
-            x0 = encode(image, condition)
+            x0 = denoiser.encode(image, condition)
         if callback is not None:
             callback({"step": k, "t": times[k], "x0": image, "noisy": y})
         return x0, epsilon
@@ -253,8 +270,19 @@ def sample(
         noise,
         **options,
     )
-    image = decode(y, condition)
+    image = denoiser.decode(y, condition)
     return image.clamp(-1, 1) if clip else image
+
+
+def _check_denoiser(denoiser: Any) -> None:
+    """Refuse what may not answer noise: a net of `v` or of residuals would draw nonsense."""
+    whole = all(callable(getattr(denoiser, name, None)) for name in ("encode", "decode"))
+    if isinstance(denoiser, nn.Module) or not whole:
+        raise TypeError(
+            f"sample takes a cl_sr.models.Model, or a Denoiser of a net and of what it predicts, "
+            f"not a {type(denoiser).__name__}: Denoiser(net, Parametrization('epsilon', 'image')) "
+            "for one that answers the noise in images"
+        )
 
 
 def noise_source(

@@ -21,12 +21,13 @@ def gaussian(noisy: Tensor, _: Tensor | None, level: Tensor) -> Tensor:
     return (noisy - math.sqrt(gamma) * x0) / math.sqrt(1 - gamma)
 
 
+EXACT = Denoiser(gaussian, Parametrization())
+
+
 @pytest.mark.parametrize("variance", ["posterior", "beta"])
 def test_ancestral_has_the_distribution_it_was_trained_on(variance: Any) -> None:
     torch.manual_seed(0)
-    images = sample(
-        gaussian, None, NoiseSchedule.linear(), variance=variance, shape=(16, 3, 32, 32)
-    )
+    images = sample(EXACT, None, NoiseSchedule.linear(), variance=variance, shape=(16, 3, 32, 32))
     assert float(images.mean()) == pytest.approx(MEAN, abs=2e-3)
     assert float(images.std()) == pytest.approx(STD, rel=0.03)
 
@@ -38,7 +39,7 @@ def test_ddim_converges_to_the_exact_flow_with_first_order() -> None:
     gamma = float(schedule.gammas[-1])
     exact = MEAN + STD * (start - gamma**0.5 * MEAN) / (gamma * STD**2 + 1 - gamma) ** 0.5
     errors = [
-        float((sample(gaussian, None, schedule, "ddim", n, start=start) - exact).abs().max())
+        float((sample(EXACT, None, schedule, "ddim", n, start=start) - exact).abs().max())
         for n in (500, 1000, 2000)
     ]
     assert errors[2] < 2e-3
@@ -83,7 +84,7 @@ def test_down_to_clean_images_they_are_nearer_than_ddim(sampler: str) -> None:
     exact = exact_flow(start, float(schedule.gammas[-1]), 1.0)
 
     def error(name: str, steps: int) -> float:
-        images = sample(gaussian, None, schedule, name, steps, start=start, clip=False)
+        images = sample(EXACT, None, schedule, name, steps, start=start, clip=False)
         return float((images - exact).abs().max())
 
     assert error(sampler, 80) < error("ddim", 80) / 2
@@ -127,7 +128,7 @@ def test_ddim_with_eta_1_over_all_steps_is_ancestral() -> None:
     noises = torch.randn(500, 1, 3, 4, 4)
     schedule, start = NoiseSchedule.linear(500, 1e-4, 4e-2), torch.randn(1, 3, 4, 4)
     a, b = (
-        sample(gaussian, None, schedule, name, start=start, noises=noises, eta=1.0)
+        sample(EXACT, None, schedule, name, start=start, noises=noises, eta=1.0)
         for name in ("ancestral", "ddim")
     )
     assert torch.allclose(a, b, atol=1e-5)
@@ -136,14 +137,14 @@ def test_ddim_with_eta_1_over_all_steps_is_ancestral() -> None:
 def test_an_image_does_not_depend_on_its_batch() -> None:
     schedule = NoiseSchedule.linear(20, 1e-3, 0.3)
     condition = torch.rand(3, 3, 4, 4)
-    together = sample(gaussian, condition, schedule, seeds=[5, 6, 7])
-    alone = sample(gaussian, condition[1:2], schedule, seeds=[6])
+    together = sample(EXACT, condition, schedule, seeds=[5, 6, 7])
+    alone = sample(EXACT, condition[1:2], schedule, seeds=[6])
     assert torch.equal(together[1:2], alone)
 
 
 def test_seeds_leave_the_global_generator_alone() -> None:
     before = torch.get_rng_state()
-    sample(gaussian, torch.zeros(1, 3, 4, 4), NoiseSchedule.linear(5), seeds=[1])
+    sample(EXACT, torch.zeros(1, 3, 4, 4), NoiseSchedule.linear(5), seeds=[1])
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -170,14 +171,15 @@ def test_clip_keeps_images_in_range() -> None:
         return -10 * torch.ones_like(noisy)
 
     schedule, condition = NoiseSchedule.linear(10, 1e-2, 0.5), torch.zeros(1, 3, 2, 2)
-    assert float(sample(far, condition, schedule, "ddim").max()) <= 1
-    assert float(sample(far, condition, schedule, "ddim", clip=False).max()) > 1
+    denoiser = Denoiser(far, Parametrization())
+    assert float(sample(denoiser, condition, schedule, "ddim").max()) <= 1
+    assert float(sample(denoiser, condition, schedule, "ddim", clip=False).max()) > 1
 
 
 def test_callback_sees_every_step() -> None:
     seen: list[int] = []
     sample(
-        gaussian,
+        EXACT,
         torch.zeros(1, 3, 2, 2),
         NoiseSchedule.linear(10, 1e-3, 0.5),
         "ddim",
@@ -198,9 +200,29 @@ def test_callback_sees_every_step() -> None:
 )
 def test_arguments_that_do_not_fit_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        sample(gaussian, torch.zeros(1, 3, 2, 2), NoiseSchedule.linear(10), **arguments)
+        sample(EXACT, torch.zeros(1, 3, 2, 2), NoiseSchedule.linear(10), **arguments)
 
 
 def test_without_any_shape_there_is_an_error() -> None:
     with pytest.raises(ValueError, match="shape"):
-        sample(gaussian, None, NoiseSchedule.linear(10))
+        sample(EXACT, None, NoiseSchedule.linear(10))
+
+
+def test_a_net_is_not_sampled_from() -> None:
+    """Of a net that predicts v, or residuals, its answer would be taken for noise in an image."""
+
+    class Net(torch.nn.Module):
+        def forward(self, noisy: Tensor, condition: Tensor | None, level: Tensor) -> Tensor:
+            return noisy
+
+    class Autoencoder(Net):
+        encode = decode = Net.forward
+
+    condition, schedule = torch.zeros(1, 3, 4, 4), NoiseSchedule.linear(5)
+    net: Any = Net()
+    for wrong in (net, net.forward, Autoencoder(), torch.nn.DataParallel(net), gaussian, None):
+        with pytest.raises(TypeError, match=r"Denoiser\(net, Parametrization"):
+            sample(wrong, condition, schedule)
+    assert sample(Denoiser(net, Parametrization()), condition, schedule).shape == condition.shape
+    with pytest.raises(ValueError, match="needs the schedule"):
+        sample(Denoiser(net, Parametrization()), condition)
