@@ -52,7 +52,10 @@ def sample_ancestral(
 def sample_ddim(
     predict: Predict, y: Tensor, gammas: Sequence[float], noise: StepNoise, eta: float = 0.0
 ) -> Tensor:
-    """DDIM (arXiv 2010.02502, Eqs. 12 and 16); `eta=0` is deterministic, `eta=1` ancestral."""
+    """DDIM (arXiv 2010.02502, Eqs. 12 and 16); `eta=0` is deterministic, `eta=1` ancestral.
+
+    The latter where both estimates agree: `y = sqrt(gamma) x0 + sqrt(1 - gamma) epsilon`.
+    """
     for k, (now, then) in enumerate(pairwise(gammas)):
         x0, epsilon = predict(k, y)
         spread = eta * math.sqrt((1 - then) / (1 - now) * (1 - now / then))
@@ -190,6 +193,7 @@ def sample(
     callback: Callable[[dict[str, Any]], None] | None = None,
     *,
     eta: float = 0.0,
+    rederive: bool | None = None,
     shape: Sequence[int] | None = None,
 ) -> Tensor:
     """Draw high-resolution images.
@@ -210,7 +214,10 @@ def sample(
         seeds: one int an image, so that its result does not depend on its batch. Noise from
             seeds is drawn on the CPU: every device gets the same.
         callback: called after each estimate with `step`, `t`, `x0` (the image) and `noisy`.
-        eta: of `ddim`: 0 deterministic, 1 as noisy as `ancestral`.
+        eta: of `ddim`: 0 deterministic, 1 `ancestral`.
+        rederive: of `ddim`: whether the noise is derived again from a clean estimate that was
+            clamped, or is the net's; None: where eta is above 0 (docs/fidelity.md has the figures).
+            With eta=1 it makes `ddim` the same as `ancestral`.
         shape: of what is diffused; None: as the model says, else that of `condition`.
 
     Returns:
@@ -243,6 +250,9 @@ def sample(
     def noise(k: int) -> Tensor:
         return noises[k].to(device) if noises is not None else draw()
 
+    if rederive is None:
+        rederive = sampler == "ddim" and eta > 0
+
     def predict(k: int, y: Tensor) -> tuple[Tensor, Tensor]:
         gamma = float(schedule.gammas[times[k]])
         level = torch.full((size[0],), math.sqrt(gamma), device=device)
@@ -254,6 +264,8 @@ def sample(
         if clip:
             image = image.clamp(-1, 1)
             x0 = denoiser.encode(image, condition)
+            if rederive:
+                epsilon = (y - math.sqrt(gamma) * x0) / math.sqrt(1 - gamma)
         if callback is not None:
             callback({"step": k, "t": times[k], "x0": image, "noisy": y})
         return x0, epsilon

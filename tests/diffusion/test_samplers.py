@@ -134,6 +134,71 @@ def test_ddim_with_eta_1_over_all_steps_is_ancestral() -> None:
     assert torch.allclose(a, b, atol=1e-5)
 
 
+def bold(noisy: Tensor, _: Tensor | None, level: Tensor) -> Tensor:
+    """Noise estimates whose clean estimates are far outside [-1, 1] in many places."""
+    return 0.3 * noisy.flip(-1) - 0.4 * noisy
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 20, 100])
+@pytest.mark.parametrize("target", ["image", "residual"])
+def test_ddim_with_eta_1_is_ancestral_where_estimates_are_clipped(steps: int, target: Any) -> None:
+    torch.manual_seed(0)
+    noises, start = torch.randn(steps, 2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    denoiser, condition = Denoiser(bold, Parametrization("epsilon", target)), torch.rand(2, 3, 4, 4)
+    clipped: list[float] = []
+
+    def look(state: dict[str, Any]) -> None:
+        clipped.append(float((state["x0"].abs() == 1).float().mean()))
+
+    def draw(sampler: str, **options: Any) -> Tensor:
+        return sample(
+            denoiser, condition, NoiseSchedule.linear(), sampler, steps, start=start,
+            noises=noises, callback=look, **options,
+        )  # fmt: skip
+
+    ancestral = draw("ancestral")
+    assert max(clipped) > 0.2
+    assert torch.allclose(draw("ddim", eta=1.0), ancestral, atol=1e-4)
+    if steps > 1:
+        kept = draw("ddim", eta=1.0, rederive=False)
+        assert float((kept - ancestral).abs().max()) > 0.01
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("rederive", [False, True])
+def test_ddim_is_diffusers_with_the_noise_of_a_clipped_estimate(eta: float, rederive: bool) -> None:
+    """A second library: its `use_clipped_model_output`."""
+    diffusers = pytest.importorskip("diffusers")
+    scheduler = diffusers.DDIMScheduler(
+        12, beta_start=1e-3, beta_end=0.3, clip_sample=True, set_alpha_to_one=True
+    )
+    scheduler.set_timesteps(12)
+    torch.manual_seed(0)
+    noises, start = torch.randn(12, 1, 3, 4, 4), torch.randn(1, 3, 4, 4)
+    theirs = start
+    for k, t in enumerate(scheduler.timesteps):
+        theirs = scheduler.step(
+            bold(theirs, None, start), t, theirs, eta=eta, use_clipped_model_output=rederive,
+            variance_noise=noises[k] if eta else None,
+        ).prev_sample  # fmt: skip
+    ours = sample(
+        Denoiser(bold, Parametrization()), None, NoiseSchedule.linear(12, 1e-3, 0.3), "ddim",
+        start=start, noises=noises, eta=eta, rederive=rederive,
+    )  # fmt: skip
+    assert torch.allclose(ours, theirs.clamp(-1, 1), atol=1e-5)
+
+
+def test_without_eta_the_noise_is_the_nets_unless_told() -> None:
+    start, schedule = torch.randn(1, 3, 4, 4), NoiseSchedule.linear(10, 1e-3, 0.3)
+    denoiser = Denoiser(bold, Parametrization())
+    plain, kept, derived = (
+        sample(denoiser, None, schedule, "ddim", start=start, rederive=rederive)
+        for rederive in (None, False, True)
+    )
+    assert torch.equal(plain, kept)
+    assert not torch.allclose(plain, derived, atol=0.01)
+
+
 def test_an_image_does_not_depend_on_its_batch() -> None:
     schedule = NoiseSchedule.linear(20, 1e-3, 0.3)
     condition = torch.rand(3, 3, 4, 4)
