@@ -145,7 +145,7 @@ def _read(path: Path, noise: _Noise, overrides: dict[str, Any]) -> Prior:
         image_size = overrides.pop("image_size", None)
         return _sr3(model_from_state(state, path, image_size, overrides), noise, schedule, None)
     raise InputError(
-        f"{path} is no prior that can be read: it looks {kind_of(state)}. "
+        f"{path} is no prior that can be read: it looks {kind_of([*state, *net])}. "
         "Give guided-diffusion's .pt, the DDPM CelebA-HQ .ckpt, an unconditional SR3 *_gen.pth, "
         "a cl-sr folder or a diffusers folder"
     )

@@ -40,7 +40,7 @@ def model_from_state(
     if not all(
         any(name.startswith(mark) for name in own) for mark in ("downs.", "noise_level_mlp.")
     ):
-        raise InputError(f"{path} is not SR3's U-Net: it looks {kind_of(state)}")
+        raise InputError(f"{path} is not SR3's U-Net: it looks {kind_of([*state, *own])}")
     if type(image_size) not in (int, type(None)):
         raise InputError(f"image_size={image_size!r} is no number of pixels")
     try:

@@ -32,10 +32,6 @@ KINDS = {
     "init_conv.": "denoising-diffusion-pytorch's",
     "layer1.0.conv1.": "a ResNet classifier",
 }
-# What a net may be wrapped in while it is trained: the beginning of its tensors' names. The moving
-# average is before the weights themselves.
-AVERAGES = ("ema_model.", "model_ema.", "ema.", "averaged_model.")
-WRAPPERS_OF_NETS = ("module.", "denoise_fn.", "diffusion_model.", "model.", "net.", "unet.")
 # What wraps parts of one, anywhere in a name.
 INNER_WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 # What the names in one of the nets begin with that can be read.
@@ -96,8 +92,7 @@ def _inner(found: Any) -> State:
 
 def _rank(key: Any) -> int:
     """Where to look first: a moving average, then what holds weights by its name."""
-    words = str(key).lower().split("_")
-    if "ema" in words:
+    if _is_average(key):
         return 0
     if "optim" in str(key).lower():
         return 3
@@ -107,36 +102,38 @@ def _rank(key: Any) -> int:
 def unwrapped(state: State) -> tuple[State, State]:
     """The tensors of a net by its own names, and those beside it where it was wrapped.
 
-    Wrappers are `module.` (DataParallel), `_orig_mod.` (torch.compile), `ema_model.model.` (a
-    moving average of a diffusion process around a net), `denoise_fn.` and the like, in any order.
-    What is beside a net are the buffers of the process around it, such as `betas`. Where no net
-    that is known is found, the state is given back as it is.
+    Around it may be `module.` (DataParallel), `_orig_mod.` (torch.compile), `ema_model.model.` (the
+    moving average of a diffusion process around a net), `denoise_fn.` and others, in any order.
+    What is beside a net are the buffers of the process around it, such as `betas`. Where none of
+    the nets that are known is found, all tensors are given back.
     """
-    names = {name: _plain(name) for name in state}
-    if len(set(names.values())) < len(names):  # one net plain and compiled: that they are two
-        return state, {}
-    found = _unwrapped({plain: state[name] for name, plain in names.items()})
-    return (state, {}) if found is None else found
+    plain = {_plain(name): tensor for name, tensor in state.items()}
+    if len(plain) < len(state):
+        return state, {}  # one net plain and compiled: the keys will be refused as surplus
+    return _unwrapped(plain) or (plain, {})
 
 
 def _plain(name: str) -> str:
     for wrapper in INNER_WRAPPERS:
         name = name.replace(wrapper, "")
-    return name
+    return name.removeprefix("module.")
 
 
-def _unwrapped(state: State) -> tuple[State, State] | None:
-    begins = {name.split(".", 1)[0] for name in state}
-    if any(len(marks & begins) > 0 for marks in NETS):
+def _unwrapped(state: State, deepest: int = 6) -> tuple[State, State] | None:
+    begins = dict.fromkeys(name.split(".", 1)[0] for name in state)
+    if any(marks <= begins.keys() for marks in NETS):
         return state, {}
-    for prefix in (*AVERAGES, *WRAPPERS_OF_NETS):
-        inner = below(state, prefix)
-        if inner and (found := _unwrapped(inner)) is not None:
+    for begin in sorted(begins, key=lambda begin: not _is_average(begin)):
+        if deepest and (found := _unwrapped(below(state, f"{begin}."), deepest - 1)):
             net, beside = found
             # Beside a moving average are the weights that it is of.
-            others = {} if prefix in AVERAGES else without(state, prefix)
+            others = {} if _is_average(begin) else without(state, f"{begin}.")
             return net, {**others, **beside}
     return None
+
+
+def _is_average(name: Any) -> bool:
+    return bool({"ema", "averaged", "shadow"} & set(str(name).lower().split("_")))
 
 
 def below(state: Mapping[str, Tensor], prefix: str) -> State:

@@ -259,6 +259,8 @@ WRAPPED = [
     "model.diffusion_model.{}",
     "net.{}",
     "unet.{}",
+    "netG.module.{}",
+    "network.denoiser.{}",
 ]
 
 
