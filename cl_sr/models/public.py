@@ -48,7 +48,7 @@ def model_from_state(
     except (IndexError, ValueError, ZeroDivisionError) as error:
         raise InputError(f"{path} lacks what tells SR3's architecture: {error}") from error
     architecture = merged(inferred, overrides, [*inferred, "dropout"], path)
-    if buffers:
+    if buffers.keys() & public_buffers(NoiseSchedule.linear(1)).keys():
         schedule = _schedule(buffers, path)
     return from_state(
         architecture,

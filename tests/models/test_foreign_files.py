@@ -302,6 +302,15 @@ def test_a_moving_average_is_read_before_what_it_is_of(tmp_path: Path) -> None:
     assert prior.schedule.steps == 30
 
 
+def test_a_moving_average_that_counts_its_steps(tmp_path: Path, net: SR3UNet) -> None:
+    state = {f"ema_model.model.{name}": t for name, t in net.state_dict().items()}
+    torch.save(state | {"ema_model.step": torch.tensor([3])}, tmp_path / "w.pt")
+    assert same(load_sr3(tmp_path / "w.pt", norm_groups=4), net)
+    torch.save({"a." * 2000 + "b": torch.zeros(2, 2)}, tmp_path / "deep.pt")
+    with pytest.raises(InputError, match="unknown kind"):
+        load_prior(tmp_path / "deep.pt")
+
+
 def test_the_public_codes_file_in_a_compiled_wrapper_keeps_its_schedule(
     tmp_path: Path, net: SR3UNet
 ) -> None:
