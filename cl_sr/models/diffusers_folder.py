@@ -12,6 +12,7 @@ from cl_sr.diffusion import NoiseSchedule
 from cl_sr.diffusion.parametrization import Prediction
 from cl_sr.errors import InputError
 from cl_sr.files import read_json
+from cl_sr.models.foreign import check_kind
 
 # diffusers' schedulers for nets that were trained on DDPM's noise; they differ in how they sample.
 DISCRETE = {
@@ -75,6 +76,9 @@ def read_diffusers(folder: Path) -> Found:
     kind = read_json(unet / "config.json").get("_class_name")
     if kind != "UNet2DModel":
         raise InputError(f"{unet} holds a {kind}: only UNet2DModel is an unconditional prior")
+    for file in unet.glob("diffusion_pytorch_model*"):
+        if file.suffix in (".safetensors", ".bin"):
+            check_kind(file)
     try:
         net, info = UNet2DModel.from_pretrained(
             unet, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True

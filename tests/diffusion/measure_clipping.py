@@ -1,9 +1,9 @@
 """What clamping the clean estimate does to DDIM, with the net's noise and with noise derived again.
 
-    cl-sr run --stream celeba-anime --out RUN train.iterations=[600,0] eval.every=0
-    python tests/diffusion/measure_clipping.py RUN
+    python tests/diffusion/measure_clipping.py RUN --images 32
 
-Restores test images of the first domain (stand-ins) by the weights after it, and prints a table.
+Restores test images of a run's first domain (stand-ins) by the weights after it, and prints a
+table. docs/fidelity.md has the commands of the runs, and the figures.
 """
 
 from __future__ import annotations

@@ -172,6 +172,17 @@ def test_files_that_hold_no_weights(
             load(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["diffusion_pytorch_model.safetensors",
+                                  "diffusion_pytorch_model.bin"])  # fmt: skip
+def test_a_folder_that_was_cloned_without_git_lfs(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("diffusers")
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "config.json").write_text('{"_class_name": "UNet2DModel"}')
+    (tmp_path / "unet" / name).write_bytes(LFS)
+    with pytest.raises(InputError, match="is a pointer of Git LFS"):
+        load_prior(tmp_path)
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_pickled_model_says_that_it_is_one(tmp_path: Path, net: SR3UNet, zipped: bool) -> None:
     for value, named in (
