@@ -154,7 +154,7 @@ def _read(path: Path, noise: _Noise, overrides: dict[str, Any]) -> Prior:
 def _sr3(
     model: Model, noise: _Noise, own: NoiseSchedule | None, prediction: Prediction | None
 ) -> Prior:
-    if own is not None and prediction is None:
+    if own is not None and prediction is None and noise.told.prediction is None:
         prediction = "epsilon"  # the public SR3 code knows no other
     schedule, prediction = noise.settle(SR3, own, prediction)
     return sr3_prior(model, schedule, prediction)

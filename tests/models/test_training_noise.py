@@ -86,6 +86,18 @@ def test_files_that_tell_are_silent(tmp_path: Path) -> None:
     assert "diffusion_steps=2000 beta_start=1e-06 beta_end=0.01 prediction=epsilon are" in line
 
 
+def test_an_sr3_net_of_v_in_a_process_of_ones_own(tmp_path: Path) -> None:
+    net = SR3UNet(in_channel=3, **SMALL).eval()
+    state = public_sr3(net, NoiseSchedule.linear(20, 1e-3, 0.2))
+    torch.save(state, tmp_path / "w.pth")
+    prior = load_prior(tmp_path / "w.pth", norm_groups=4, prediction="v")
+    x, gamma = torch.randn(1, 3, 8, 8), prior.schedule.gammas[4:5].float()
+    with torch.no_grad():
+        output = net(x, None, gamma.sqrt())
+        expected = gamma.sqrt() * output + (1 - gamma).sqrt() * x
+        assert torch.allclose(prior(x, 3), expected, atol=1e-5)
+
+
 def test_an_own_folder_of_old_without_its_schedule(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
