@@ -1,9 +1,9 @@
 """Files that training code leaves: what is none is named, and of pickles only data is read.
 
 PyTorch's `weights_only` unpickler runs no code, and refuses a file at the first object that is not
-data. What well-known libraries put beside weights (Lightning's callbacks, numpy's scalars, the
-options of a command line) is read with a stand-in in the place of each such class, which takes
-anything and keeps nothing; other objects are refused by their names.
+data. What training code puts beside weights (Lightning's callbacks, numpy's scalars, options) is
+read with a stand-in in the place of each class, which takes anything and keeps nothing: no code of
+theirs is even imported. A file that calls functions of Python's own library is refused.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from __future__ import annotations
 import io
 import pickletools
 import re
+import sys
 import warnings
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,19 +24,14 @@ import torch
 
 from cl_sr.errors import InputError
 
-# Libraries whose objects lie beside weights in checkpoints.
-LIBRARIES = {
-    "accelerate", "argparse", "collections", "copyreg", "datetime", "diffusers", "easydict",
-    "enum", "hydra", "lightning", "lightning_fabric", "lightning_utilities", "ml_collections",
-    "numpy", "omegaconf", "pathlib", "pytorch_lightning", "torch", "torchmetrics", "transformers",
-    "typing", "uuid", "yacs",
+# What of Python's own library lies beside weights. Else what is called there is no data.
+DATA_MODULES = {
+    "argparse", "collections", "copyreg", "datetime", "decimal", "enum", "fractions", "pathlib",
+    "typing", "uuid",
 }  # fmt: skip
-# Data of Python itself.
 DATA = {"_codecs.encode", *(f"builtins.{name}" for name in (
     "bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object",
     "range", "set", "slice", "str", "tuple"))}  # fmt: skip
-# Those of their classes that are dicts.
-DICTS = {"collections.defaultdict", "easydict.EasyDict", "yacs.config.CfgNode"}
 
 ARCHIVE = "an archive: unpack it, and give the file of weights in it"
 # What a file begins with that is something else.
@@ -88,31 +85,32 @@ def load_pickle(path: Path) -> Any:
     """What `torch.save` wrote, of data alone, mapped into memory where the format allows it.
 
     Raises:
-        InputError: it is damaged, or holds other objects.
+        InputError: it is damaged, or it cannot be read without its objects.
     """
     try:
         return _load(path, [])
     # Bytes that are no checkpoint make torch raise almost anything.
     except Exception as error:
         objects = _objects(path)
-        _check_objects(objects, path)
-        try:
-            return _load(path, [(LeftDict if name in DICTS else Left, name) for name in objects])
-        except Exception:
-            reason = str(error).rpartition("WeightsUnpickler error: ")[2][:300]
-            raise InputError(
-                f"{path} is damaged, cut short, or no file of torch.save "
-                f"({type(error).__name__}: {reason})"
-            ) from error
+        if not any(_is_call(name) for name in objects):
+            for other in (Left, LeftDict):  # whether a class is a dict its name does not tell
+                with suppress(Exception):
+                    return _load(path, [(_stand_in(name, other), name) for name in objects])
+        check_objects(path)
+        reason = str(error).rpartition("WeightsUnpickler error: ")[2][:300]
+        raise InputError(
+            f"{path} is damaged, cut short, or no file of torch.save "
+            f"({type(error).__name__}: {reason})"
+        ) from error
 
 
 def _load(path: Path, stand_ins: list[Any]) -> Any:
-    mapped = zipfile.is_zipfile(path)
-    if path.suffix == ".safetensors":  # by which torch.load takes it for one
-        with path.open("rb") as file:
-            return torch.load(file, map_location="cpu", weights_only=True)
     with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a pickle's protocol; what it cannot read is an error
+        if path.suffix == ".safetensors":  # torch.load would go by the name
+            with path.open("rb") as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
+        mapped = zipfile.is_zipfile(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
 
 
@@ -127,26 +125,46 @@ class Left:
 
 
 class LeftDict:
-    """In the place of one that is a dict, which is filled."""
+    """In the place of one that is a dict, and is filled."""
 
     def __new__(cls, *_: Any, **__: Any) -> Any:
         return OrderedDict()
 
 
-def _check_objects(objects: set[str], path: Path) -> None:
-    """Refuse objects of classes that nobody knows to lie beside weights.
+def _stand_in(name: str, other: type) -> type:
+    """For a class: `other`, where it is not known what it is."""
+    if name == "collections.defaultdict":
+        return LeftDict
+    return Left if _module(name) in DATA_MODULES | {"numpy", "torch"} else other
+
+
+def _module(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _is_call(name: str) -> bool:
+    """Whether it is of Python's own library, and no data."""
+    return name not in DATA and _module(name) in sys.stdlib_module_names - DATA_MODULES
+
+
+def check_objects(path: Path) -> None:
+    """Refuse a pickle of objects, without which it cannot be read.
 
     Raises:
         InputError: with their names.
     """
+    objects = _objects(path)
     # Of a network that was pickled whole nothing is left without its classes.
     nets = sorted(name for name in objects if name.startswith(("torch.nn.modules.", "torch.jit.")))
-    strange = sorted(name for name in objects - DATA if name.partition(".")[0] not in LIBRARIES)
+    plain = DATA_MODULES | {"numpy", "torch"}
+    strange = sorted(name for name in objects - DATA if _module(name) not in plain)
     if not nets and not strange:
         return
-    names = strange or nets
+    calls = [name for name in strange if _is_call(name)]
+    names = calls or strange or nets
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    what = f"a whole pickled model ({shown})" if nets else f"more than weights ({shown})"
+    whole = nets and not calls
+    what = f"a whole pickled model ({shown})" if whole else f"more than weights ({shown})"
     raise InputError(
         f"{path} is {what}, and Python objects are never loaded: they can run code; load it with "
         "the code that it is from, and save its weights alone: torch.save(model.state_dict(), FILE)"

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cl_sr.errors import InputError, nearest
-from cl_sr.models.foreign import check_kind, is_safetensors, load_pickle
+from cl_sr.models.foreign import check_kind, check_objects, is_safetensors, load_pickle
 
 Net = TypeVar("Net", bound=nn.Module)
 State = dict[str, Tensor]
@@ -70,6 +70,8 @@ def read_weights(path: Path) -> State:
             ) from error
     else:
         state = _inner(load_pickle(path))
+        if not state:
+            check_objects(path)
     if not state:
         raise InputError(f"{path} holds no weights by name")
     return state

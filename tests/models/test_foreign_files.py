@@ -8,6 +8,8 @@ import gzip
 import io
 import json
 import pathlib
+import shutil
+import subprocess
 import sys
 import tarfile
 import types
@@ -123,6 +125,16 @@ def test_a_dict_of_a_library(tmp_path: Path, net: SR3UNet, absent: Callable[...,
 class Config:
     """A class of somebody's training code."""
 
+    def __init__(self) -> None:
+        self.lr = 1e-4
+
+
+class Options(dict):  # type: ignore[type-arg]
+    """Another."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
 
 def tar() -> bytes:
     out = io.BytesIO()
@@ -204,9 +216,23 @@ def test_a_torchscript_program(tmp_path: Path) -> None:
         load_prior(tmp_path / "w.pt")
 
 
-def test_objects_of_ones_own_are_named(tmp_path: Path, net: SR3UNet) -> None:
-    torch.save({"state_dict": net.state_dict(), "config": Config()}, tmp_path / "w.pth")
-    with pytest.raises(InputError, match=r"more than weights \(\S*Config\), and Python"):
+def test_objects_of_ones_own_are_left_out(tmp_path: Path, net: SR3UNet) -> None:
+    own = {"config": Config(), "options": Options(lr=1, more=Options()), "best": np.float64(3)}
+    torch.save({"state_dict": net.state_dict(), **own}, tmp_path / "w.pth")
+    assert same(load_sr3(tmp_path / "w.pth", norm_groups=4), net)
+    torch.save({"model": Config()}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"more than weights \(\S*Config\), and Python objects"):
+        load_sr3(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("call", [print, eval, getattr, shutil.rmtree, subprocess.run])
+def test_calls_beside_weights_are_refused(tmp_path: Path, net: SR3UNet, call: Any) -> None:
+    class Calls:
+        def __reduce__(self) -> Any:
+            return call, ("1",)
+
+    torch.save({"state_dict": net.state_dict(), "x": Calls()}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=rf"\({call.__module__}.{call.__name__}\), and Python"):
         load_sr3(tmp_path / "w.pth")
 
 
