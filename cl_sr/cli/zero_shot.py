@@ -55,13 +55,18 @@ def command(
 ) -> None:
     """Super-resolve images without training: DDNM with an unconditional prior.
 
-    KEY=VALUE are arguments of the prior's network that its file does not tell, such as
-    num_head_channels=16. Images, results and tiles are as in cl-sr infer.
+    KEY=VALUE is what the prior's file does not tell: of its network (num_head_channels=16) and of
+    its training (noise_schedule=cosine, diffusion_steps=4000, beta_start=0.0001, beta_end=0.02,
+    prediction=v, rescale_timesteps=true). Images, results and tiles are as in cl-sr infer.
 
     \b
     cl-sr zero-shot -i photo.png --prior 256x256_diffusion_uncond.pt --scale 4 -o large.png
     cl-sr zero-shot -i small/ --prior runs/NAME/checkpoints/celeba --scale 4 -o restored
     """
+    from cl_sr.models.training_noise import split_arguments
+    from cl_sr.yaml_text import arguments
+
+    split_arguments(arguments(options["overrides"]))
     jobs = plan_jobs(given, out, samples, sheet, overwrite)
     if jobs:
         _restore(jobs, **options)

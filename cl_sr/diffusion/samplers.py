@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cl_sr.diffusion.schedule import NoiseSchedule
 
@@ -66,7 +66,10 @@ def ddim(
     kept: Kept,
     eta: float = 0.0,
 ) -> tuple[Tensor, Kept]:
-    """DDIM (arXiv 2010.02502, Eqs. 12 and 16); `eta=0` is deterministic, `eta=1` ancestral."""
+    """DDIM (arXiv 2010.02502, Eqs. 12 and 16); `eta=0` is deterministic, `eta=1` ancestral.
+
+    The latter where both estimates agree: `y = sqrt(gamma) x0 + sqrt(1 - gamma) epsilon`.
+    """
     now, then = gammas[k : k + 2]
     spread = eta * math.sqrt((1 - then) / (1 - now) * (1 - now / then))
     y = math.sqrt(then) * x0 + math.sqrt(max(1 - then - spread**2, 0.0)) * epsilon
@@ -227,54 +230,91 @@ def step_options(
     return options.get(sampler, {})
 
 
-def _plain(diffused: Tensor, condition: Tensor | None) -> Tensor:
-    return diffused
+def rederives(sampler: str, eta: float) -> bool:
+    """Whether the noise is derived again from a clean estimate that was changed.
+
+    Where eta is above 0, so that `eta=1` is `ancestral`; docs/fidelity.md has the figures.
+    """
+    return sampler == "ddim" and eta > 0
+
+
+def derived(y: Tensor, x0: Tensor, gamma: float) -> Tensor:
+    """The noise in what is diffused, where the clean estimate is right."""
+    return (y - math.sqrt(gamma) * x0) / math.sqrt(1 - gamma)
+
+
+class Sampled(Protocol):
+    """What images are drawn by: a `Denoiser`, a `cl_sr.models.Model`, or anything like them."""
+
+    def __call__(self, noisy: Tensor, condition: Any, level: Tensor, /) -> Tensor:
+        """The noise in `noisy`, `(B, C, ...)`, at `level` `(B,)`."""
+        ...
+
+    def encode(self, images: Tensor, condition: Any, /) -> Tensor:
+        """What is diffused, from images."""
+        ...
+
+    def decode(self, diffused: Tensor, condition: Any, /) -> Tensor:
+        """The images, from what is diffused."""
+        ...
 
 
 @torch.no_grad()
 def sample(
-    denoiser: Callable[[Tensor, Tensor | None, Tensor], Tensor],
+    denoiser: Sampled,
     condition: Tensor | None,
-    schedule: NoiseSchedule,
+    schedule: NoiseSchedule | None = None,
     sampler: str = "ancestral",
     steps: int | None = None,
     variance: Variance = "posterior",
-    clip: bool = True,
+    clip: bool | None = None,
     start: Tensor | None = None,
     noises: Tensor | None = None,
     seeds: Sequence[int] | None = None,
     callback: Callable[[dict[str, Any]], None] | None = None,
     *,
     eta: float = 0.0,
+    rederive: bool | None = None,
     shape: Sequence[int] | None = None,
 ) -> Tensor:
     """Draw high-resolution images.
 
     Args:
-        denoiser: `(noisy, condition, level) -> noise`, level `(B,)`. One that diffuses something
-            other than the image says so by methods `encode` and `decode` (see `Denoiser`).
+        denoiser: a `cl_sr.models.Model`, or a `Denoiser`, which makes one of a net: a net alone
+            does not tell whether its answer is noise, and of what.
         condition: the upsampled low-resolution images, `(B, 3, H, W)` in [-1, 1]; None for an
             unconditional denoiser (then give `start` or `shape`).
-        schedule: the schedule that the denoiser was trained with.
+        schedule: that it was trained with; None: the model's.
         sampler: a name in `SAMPLERS`: `ancestral`, `ddim`, `dpmpp-2m` or `unipc`.
         steps: respaced steps, at most T; None: all T.
         variance: of `ancestral`: `posterior` or `beta`.
-        clip: clamp each estimate of the clean image to [-1, 1].
+        clip: clamp each estimate of the clean image to [-1, 1]; None: as the model says, else yes.
         start: the noise to start from, `(B, C, H, W)`.
         noises: `(steps, B, 3, H, W)`: replay a recorded trajectory; `noises[k]` is used at the
             k-th step taken.
         seeds: one int an image, so that its result does not depend on its batch. Noise from
             seeds is drawn on the CPU: every device gets the same.
         callback: called after each estimate with `step`, `t`, `x0` (the image) and `noisy`.
-        eta: of `ddim`: 0 deterministic, 1 as noisy as `ancestral`.
-        shape: of what is diffused, where it is not that of `condition`.
+        eta: of `ddim`: 0 deterministic, 1 `ancestral`.
+        rederive: of `ddim`: whether the noise is derived again from a clean estimate that was
+            clamped, or is the net's; None: where eta is above 0 (docs/fidelity.md has the figures).
+            With eta=1 it makes `ddim` the same as `ancestral`.
+        shape: of what is diffused; None: as the model says, else that of `condition`.
 
     Returns:
         Images `(B, 3, H, W)`, in [-1, 1] where `clip` is set.
 
     Raises:
+        TypeError: a net, which is no denoiser.
         ValueError: unknown sampler, too many steps, or arguments that do not fit together.
     """
+    _check_denoiser(denoiser)
+    schedule = getattr(denoiser, "schedule", None) if schedule is None else schedule
+    if schedule is None:
+        raise ValueError("sample needs the schedule that the net was trained with")
+    clip = getattr(denoiser, "clip", True) if clip is None else clip
+    if shape is None and start is None and condition is not None and hasattr(denoiser, "shape"):
+        shape = denoiser.shape(condition)
     step = find_sampler(sampler)
     like = start if start is not None else condition
     told = shape if shape is not None and start is None else getattr(like, "shape", ())
@@ -290,8 +330,8 @@ def sample(
     def noise(k: int) -> Tensor:
         return noises[k].to(device) if noises is not None else draw()
 
-    encode = getattr(denoiser, "encode", _plain)
-    decode = getattr(denoiser, "decode", _plain)
+    if rederive is None:
+        rederive = rederives(sampler, eta)
 
     def predict(k: int, y: Tensor) -> tuple[Tensor, Tensor]:
         gamma = float(schedule.gammas[times[k]])
@@ -300,10 +340,12 @@ def sample(
         x0 = (y - math.sqrt(1 - gamma) * epsilon) / math.sqrt(gamma)
         if not clip and callback is None:  # to decode may be costly
             return x0, epsilon
-        image = decode(x0, condition)
+        image = denoiser.decode(x0, condition)
         if clip:
             image = image.clamp(-1, 1)
-            x0 = encode(image, condition)
+            x0 = denoiser.encode(image, condition)
+            if rederive:
+                epsilon = derived(y, x0, gamma)
         if callback is not None:
             callback({"step": k, "t": times[k], "x0": image, "noisy": y})
         return x0, epsilon
@@ -316,8 +358,19 @@ def sample(
         noise,
         **step_options(sampler, variance, eta),
     )
-    image = decode(y, condition)
+    image = denoiser.decode(y, condition)
     return image.clamp(-1, 1) if clip else image
+
+
+def _check_denoiser(denoiser: Any) -> None:
+    """Refuse what may not answer noise: a net of `v` or of residuals would draw nonsense."""
+    whole = all(callable(getattr(denoiser, name, None)) for name in ("encode", "decode"))
+    if isinstance(denoiser, nn.Module) or not whole:
+        raise TypeError(
+            f"sample takes a cl_sr.models.Model, or a Denoiser of a net and of what it predicts, "
+            f"not a {type(denoiser).__name__}: Denoiser(net, Parametrization('epsilon', 'image')) "
+            "for one that answers the noise in images"
+        )
 
 
 def noise_source(

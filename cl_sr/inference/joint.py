@@ -10,7 +10,15 @@ from itertools import pairwise
 from torch import Tensor
 
 from cl_sr.diffusion import Sampling
-from cl_sr.diffusion.samplers import Kept, Step, StepNoise, find_sampler, step_options
+from cl_sr.diffusion.samplers import (
+    Kept,
+    Step,
+    StepNoise,
+    derived,
+    find_sampler,
+    rederives,
+    step_options,
+)
 from cl_sr.diffusion.times import travel_times
 from cl_sr.inference.drawing import Drawing
 from cl_sr.inference.fields import Block
@@ -34,9 +42,10 @@ def draw_sampled(
     gammas = [float(model.schedule.gammas[t]) for t in model.schedule.respace(sampling.steps)]
     options = step_options(sampling.sampler, eta=sampling.eta)
     step = partial(find_sampler(sampling.sampler), **options)
+    again = rederives(sampling.sampler, sampling.eta)
     for k in range(len(gammas) - 1):
         late = 2 * (k + 1) > len(gammas) - 1
-        _sampler_step(drawing, model, step, k, gammas, operator if late else None)
+        _sampler_step(drawing, model, step, k, gammas, operator if late else None, again)
 
 
 def _sampler_step(
@@ -46,6 +55,7 @@ def _sampler_step(
     k: int,
     gammas: Sequence[float],
     operator: Operator | None,
+    rederive: bool,
 ) -> None:
     gamma = gammas[k]
     drawing.ask(math.sqrt(gamma))
@@ -65,7 +75,8 @@ def _sampler_step(
         else:
             return step(k, gammas, y, diffused(block, y), drawing.noise_in(block), noise, kept)
         x0 = model.encode(clean, drawing.condition_of(block))
-        return step(k, gammas, y, x0, drawing.noise_in(block), noise, kept)
+        epsilon = derived(y, x0, gamma) if rederive else drawing.noise_in(block)
+        return step(k, gammas, y, x0, epsilon, noise, kept)
 
     if operator is not None:
         drawing.keep_images(image)

@@ -8,8 +8,9 @@ from typing import Any
 from cl_sr.diffusion import NoiseSchedule
 from cl_sr.errors import InputError
 from cl_sr.models.checkpoint import read_folder
-from cl_sr.models.description import CONFIG, WEIGHTS, is_checkpoint
+from cl_sr.models.description import is_checkpoint
 from cl_sr.models.model import Model
+from cl_sr.models.places import weights_at
 from cl_sr.models.public import model_from_state
 from cl_sr.models.unet import SR3UNet
 from cl_sr.models.weights import read_weights
@@ -25,7 +26,7 @@ def read_model(
 
     Args:
         path: a folder that `save_model` or a run wrote (or the `model.safetensors` in it), or a
-            checkpoint of the public SR3 code.
+            checkpoint of the public SR3 code (`I640000_E37_gen.pth`, or `I640000_E37`).
         image_size: the images' size in pixels, where it differs from that of training.
         schedule: the noise schedule, where the file has none; None: SR3's.
         overrides: other arguments of the net (`norm_groups=16`, `dropout=0.1`). For the public
@@ -36,18 +37,17 @@ def read_model(
         InputError: no such file, one of another kind, or keys that are missing, surplus or
             misshapen.
     """
-    path = Path(path)
-    folder = path.parent if path.name == WEIGHTS and (path.parent / CONFIG).is_file() else path
-    if folder.is_file():
+    path = weights_at(path)
+    if path.is_file():
         return model_from_state(read_weights(path), path, image_size, overrides, schedule)
-    if not is_checkpoint(folder):
+    if not is_checkpoint(path):
         raise InputError(
             f"{path}: no weights here; give a folder with model.safetensors and config.json, "
             "such as RUN/checkpoints/celeba, or a *_gen.pth of the public SR3 code"
         )
     if image_size is not None:
         overrides["image_size"] = image_size
-    return read_folder(folder, overrides, schedule)
+    return read_folder(path, overrides, schedule)
 
 
 def load_sr3(path: Path | str, image_size: int | None = None, **overrides: Any) -> SR3UNet:

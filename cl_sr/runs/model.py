@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from cl_sr.config import RunConfig
@@ -11,8 +10,8 @@ from cl_sr.diffusion import NoiseSchedule, Parametrization
 from cl_sr.errors import InputError
 from cl_sr.models import Model, load_prior, read_model
 from cl_sr.models.checkpoint import describe
-from cl_sr.models.description import WEIGHTS
 from cl_sr.models.family import find_family
+from cl_sr.models.places import weights_at
 from cl_sr.runs.plan import Plan, check_fit, check_steps
 from cl_sr.strategies import ZeroShot
 
@@ -79,14 +78,14 @@ def _read(config: RunConfig) -> Model:
     That is, for weights of the public SR3 code, `model.norm_groups` and `model.dropout`, and for a
     bare state dict the noise schedule too.
     """
-    path = Path(str(config.init))
+    path = weights_at(str(config.init))
     keys: dict[str, Any] = config.model.model_dump()
     unknown = {name: keys[name] for name in ("dropout",) if name in keys}
-    if path.is_file() and path.name != WEIGHTS:  # others' files tell less than ours
+    if path.is_file():  # others' files tell less than ours
         unknown |= {"norm_groups": keys.get("norm_groups", 32), "image_size": config.data.size}
     model = read_model(path, schedule=_schedule(config), **unknown)
     check_fit(config, describe(model))
-    return replace(model, title=f"{model.title} from {path}", scale=config.data.scale)
+    return replace(model, title=f"{model.title} from {config.init}", scale=config.data.scale)
 
 
 def _prior(config: RunConfig, zero_shot: ZeroShot) -> Model:

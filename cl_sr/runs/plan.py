@@ -12,8 +12,9 @@ from cl_sr.config import RunConfig, budgets
 from cl_sr.diffusion.sampling import Sampling
 from cl_sr.errors import InputError, nearest
 from cl_sr.evaluation.names import check_metrics
-from cl_sr.models.description import CONFIG, WEIGHTS, Description, is_checkpoint, read_description
+from cl_sr.models.description import Description, is_checkpoint, read_description
 from cl_sr.models.family import find_family
+from cl_sr.models.places import weights_at
 from cl_sr.strategies import Choice, Composition, find_strategy, spell, typed
 from cl_sr.strategies.base import rehearsed
 
@@ -143,20 +144,15 @@ def _check_model(plan: Plan) -> int | None:
 
 def _check_init(config: RunConfig) -> int | None:
     """What a checkpoint of ours, or a file of others, tells before it is read."""
-    path = Path(str(config.init))
-    try:
-        there = path.exists()
-    except (OSError, ValueError) as error:
-        raise InputError(f"--init {str(path)[:100]}: {error}") from error
-    folder = path.parent if path.name == WEIGHTS and (path.parent / CONFIG).is_file() else path
-    if not there or (folder.is_dir() and not is_checkpoint(folder)):
+    path = weights_at(str(config.init))
+    if not path.exists() or (path.is_dir() and not is_checkpoint(path)):
         raise InputError(
             f"{path}: no weights here; give a folder with model.safetensors and config.json, "
             "such as RUN/checkpoints/celeba, or a *_gen.pth of the public SR3 code"
         )
-    if folder.is_file():
+    if path.is_file():
         return None
-    about = read_description(folder)
+    about = read_description(path)
     check_fit(config, about)
     return about.steps
 

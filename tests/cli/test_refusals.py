@@ -56,6 +56,14 @@ CASES: dict[str, tuple[list[str], str]] = {
     "no past": (["--strategy", "distill:on=past"], "without images of the past"),
     "plugin": (["--strategy", "avalanche:RepalyPlugin"], "did you mean 'ReplayPlugin'?"),
     "prior": (["--strategy", "ddnm:prior=nowhere.pt"], "strategy ddnm: no file"),
+    "schedule of a prior": (
+        ["--strategy", "ddnm:prior=some/letter.txt,arguments=noise_schedule=cosin"],
+        "noise_schedule='cosin': did you mean 'cosine'?",
+    ),
+    "arguments of no prior": (
+        ["--strategy", "ddnm:arguments=num_heads=1"],
+        "arguments are of a prior's file: give prior=FILE",
+    ),
     "pattern": (["--strategy", "lora:where=("], "strategy lora: where=("),
     # Data
     "folder": (["--data", "nowhere"], "for the domain celeba: give --data celeba=DIR"),
@@ -89,6 +97,10 @@ CASES: dict[str, tuple[list[str], str]] = {
     "room": (["--strategy", "replay", "train.batch_size=1"], "no room for images of the past"),
     # Weights to start from
     "init": (["--init", "nowhere.pth"], "nowhere.pth: no weights here"),
+    "optimizer": (
+        ["--init", "I9_E1_opt.pth"],
+        "is the state of an optimizer: give I9_E1_gen.pth beside it",
+    ),
     "folder without weights": (["--init", "some"], "some: no weights here"),
     "no checkpoint": (["--init", "other"], "other is not a cl-sr checkpoint"),
     "init of another size": (

@@ -96,6 +96,8 @@ def test_broken_images_are_skipped_and_told(cli: Cli, image_folder: Callable[...
         (["image.png", "--scale", 4, "--steps", 1001], "must be in 1..1000"),
         (["image.png", "--scale", 4, "num_heads"], "not KEY=VALUE"),
         (["image.png", "--scale", 4, "heads=3"], "no argument 'heads'"),
+        (["image.png", "--scale", 4, "schedule=cosin"], "schedule='cosin': did you mean 'cosine'?"),
+        (["image.png", "--scale", 4, "diffusion_steps=0"], "diffusion_steps=0 must be in 1.."),
         (["image.png", "--scale", 4, "-o", "image.png"], "is the image itself"),
         (["broken.png", "--scale", 4], "no image could be read"),
     ],
@@ -122,6 +124,22 @@ def test_too_little_memory_is_one_line(
     result = cli("image.png", "--scale", 4)
     assert result.exit_code == 2
     assert "4x4 pixels are too many for the memory of cpu: lower --batch" in result.stderr
+
+
+def test_what_is_assumed_of_a_prior_is_one_line(
+    cli: Cli, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """A warning, which the command line shows as one line."""
+    Image.new("RGB", (4, 4)).save(tmp_path / "image.png")
+    assert cli("image.png", "--scale", 2).exit_code == 0
+    (line,) = (text for item in recwarn if "assumed" in (text := str(item.message)))
+    assert line.startswith("prior.ckpt does not tell how its net was trained: noise_schedule=lin")
+    recwarn.clear()
+    told = ["noise_schedule=cosine", "diffusion_steps=40", "prediction=epsilon"]
+    assert cli("image.png", "--scale", 2, "--overwrite", *told).exit_code == 0
+    assert not [item for item in recwarn if "assumed" in str(item.message)]
+    many = cli("image.png", "--scale", 2, "--overwrite", *told, "--steps", 41)
+    assert "the prior has 40 time-steps" in many.stderr
 
 
 def test_what_is_there_is_skipped_unless_it_is_to_be_replaced(cli: Cli, tmp_path: Path) -> None:
