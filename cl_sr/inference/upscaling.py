@@ -199,9 +199,15 @@ def _tiles(
 ) -> Tiles:
     multiple = model.multiple if prior is None else prior.multiple
     step = multiple // math.gcd(multiple, scale)
-    size = model.architecture.get("image_size")
-    sides = tuple(size) if isinstance(size, Sequence) else (size, size)
-    trained = (sides[0] // scale, sides[1] // scale) if size else None
+    size = model.architecture.get("image_size") if prior is None else prior.size
+    trained = None
+    if size:
+        # One that was trained for another scale may have no whole number of pixels in a tile.
+        height, width = (
+            max(step, side // scale // step * step)
+            for side in (size if isinstance(size, Sequence) else (size, size))
+        )
+        trained = height, width
     return tiles_for(picture, trained, step, request.tile, request.overlap)
 
 

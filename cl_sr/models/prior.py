@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,16 +20,24 @@ class Prior(nn.Module):
         net: `net(noisy, timestep)`, whose first three channels of output are the noise.
         schedule: the one that it was trained with.
         multiple: H and W must be multiples of this.
+        size: H = W of the images that it was trained on, or H and W; None: nobody knows.
 
     Attributes:
-        net, schedule, multiple: as above.
+        net, schedule, multiple, size: as above.
     """
 
-    def __init__(self, net: nn.Module, schedule: NoiseSchedule, multiple: int = 1) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        schedule: NoiseSchedule,
+        multiple: int = 1,
+        size: int | Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         self.net = net
         self.schedule = schedule
         self.multiple = multiple
+        self.size = size
 
     def forward(self, noisy: Tensor, timestep: Tensor) -> Tensor:
         """The noise in images.
@@ -115,4 +123,4 @@ def sr3_prior(
     schedule = schedule or model.schedule
     prediction = prediction or model.parametrization.prediction
     noise = NoiseOf(model.net, _by_level, schedule, prediction)
-    return Prior(noise, schedule, model.multiple)
+    return Prior(noise, schedule, model.multiple, model.architecture.get("image_size"))

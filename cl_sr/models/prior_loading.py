@@ -27,6 +27,13 @@ from cl_sr.models.weights import State, build, kind_of, merged, read_weights, un
 
 # Arguments in guided-diffusion's own configurations that do not change what its net computes.
 NO_EFFECT = ("use_checkpoint", "use_fp16", "image_size")
+# What guided-diffusion trains its nets at, by how their channels grow.
+GUIDED_SIZES = {
+    (1, 2, 3, 4): 64,
+    (1, 1, 2, 3, 4): 128,
+    (1, 1, 2, 2, 4, 4): 256,
+    (0.5, 1, 1, 2, 2, 4, 4): 512,
+}
 DDPM = TrainingNoise("linear", 1000, 1e-4, 2e-2, "epsilon", False)
 DIFFUSERS = replace(DDPM, rescale_timesteps=None)
 SR3 = TrainingNoise("linear", 2000, 1e-6, 1e-2, "epsilon")
@@ -172,6 +179,7 @@ def _guided(
             f"{path} is a classifier of guided-diffusion, which guides a denoiser and is none: "
             "give the diffusion model, such as 256x256_diffusion_uncond.pt"
         )
+    size = overrides.get("image_size")
     overrides = {key: value for key, value in overrides.items() if key not in NO_EFFECT}
     inferred = _inferred(guided_arguments, state, path)
     _check_sigma(overrides.pop("learn_sigma", None), inferred["out_channels"], path)
@@ -184,7 +192,9 @@ def _guided(
     # Its linear schedules of any length have the same noise at their ends.
     scale = 1000 / (noise.told.diffusion_steps or 1000)
     usual = TrainingNoise("linear", 1000, scale * 1e-4, scale * 2e-2, "epsilon", False)
-    return _timed(net, noise, *noise.settle(usual, own), len(arguments["channel_mult"]))
+    mults = tuple(arguments["channel_mult"])
+    size = GUIDED_SIZES.get(mults) if size is None else size
+    return _timed(net, noise, *noise.settle(usual, own), len(mults), size)
 
 
 def _ddpm(
@@ -201,7 +211,8 @@ def _ddpm(
     arguments = merged(inferred, overrides, [*inferred, "dropout"], path)
     net = build(DDPMUNet, arguments, state, path)
     _check_channels(arguments["in_channels"], arguments["out_ch"], path)
-    return _timed(net, noise, *noise.settle(DDPM, own), len(arguments["ch_mult"]))
+    levels = len(arguments["ch_mult"])
+    return _timed(net, noise, *noise.settle(DDPM, own), levels, arguments["image_size"])
 
 
 def _diffusers(path: Path, noise: _Noise, overrides: dict[str, Any]) -> Prior:
@@ -211,17 +222,23 @@ def _diffusers(path: Path, noise: _Noise, overrides: dict[str, Any]) -> Prior:
     config: Any = found.net.config
     _check_channels(config.in_channels, config.out_channels, found.folder)
     schedule, prediction = noise.settle(DIFFUSERS, found.schedule, found.prediction)
-    return Prior(NoiseOf(found.net, _by_diffusers, schedule, prediction), schedule, found.multiple)
+    noise_of = NoiseOf(found.net, _by_diffusers, schedule, prediction)
+    return Prior(noise_of, schedule, found.multiple, config.sample_size)
 
 
 def _timed(
-    net: nn.Module, noise: _Noise, schedule: NoiseSchedule, prediction: Prediction, levels: int
+    net: nn.Module,
+    noise: _Noise,
+    schedule: NoiseSchedule,
+    prediction: Prediction,
+    levels: int,
+    size: int | None,
 ) -> Prior:
     """A net that is told the time-step."""
     scale = 1000 / schedule.steps if noise.told.rescale_timesteps else 1.0
     if prediction != "epsilon" or scale != 1:
         net = NoiseOf(net, _by_time_step(scale), schedule, prediction)
-    return Prior(net, schedule, 2 ** (levels - 1))
+    return Prior(net, schedule, 2 ** (levels - 1), size)
 
 
 def _by_time_step(scale: float) -> Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]:

@@ -27,7 +27,8 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
 
     def call(source: object, *arguments: object) -> Result:
         fixed = ["zero-shot", "-i", source, "--prior", "prior.ckpt", "-o", "out", "--steps", 2]
-        return CliRunner().invoke(main, [str(a) for a in [*fixed, *arguments]], prog_name="cl-sr")
+        given = [str(a) for a in [*fixed, *arguments, "image_size=32"]]
+        return CliRunner().invoke(main, given, prog_name="cl-sr")
 
     return call
 
