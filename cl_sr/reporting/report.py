@@ -106,8 +106,10 @@ def _report(record: Record) -> Report:
                 measured[label] = *record.hashes[domain], ours, bicubic
         tables.append(leak_table(measured))
     return Report(
-        title=f"{record.config['stream']}, {record.strategy}" + (", stand-in images" * standins),
-        state=_state(record),
+        title=f"{record.config['stream']}, {record.strategy}"
+        + (", stand-in images" * standins)
+        + (f", evaluation {record.evaluation}" if record.evaluation else ""),
+        state=record.unfinished,
         headline=_headline(matrices, labels, images),
         protocol=_protocol(record),
         tables=tables,
@@ -150,14 +152,6 @@ def _window_table(errors: Sequence[WindowError], labels: Mapping[str, str]) -> T
     return Table(
         "Denoising error since a domain was learnt, by time-steps: change in dB", head, rows
     )
-
-
-def _state(record: Record) -> str:
-    status, state = record.status, record.state
-    if state == "finished":
-        return ""
-    reason = f": {status['reason']}" if "reason" in status else ""
-    return f"Unfinished run: {state} at iteration {status['iteration']} of {status['of']}{reason}"
 
 
 def _headline(matrices: list[ForgettingMatrix], labels: dict[str, str], images: Measured) -> str:
@@ -203,7 +197,7 @@ def _protocol(record: Record) -> str:
         f"x{images['scale']} ({images['size'] // images['scale']} to {images['size']} px); "
         f"sampler {last['sampler']}, {steps}{of} steps, "
         f"noise seeds from {evaluation['seed']}; {evaluation['split']} images: "
-        f"{counts} ({', '.join(origins)}); "
+        f"{counts} ({', '.join(record.elsewhere or origins)}); "
         f"{'split at random by file; ' if images['split'] == 'random' else ''}"
         f"training seed {config['seed']}.{_oddities(data)}\n"
         "After a plus or minus: half of the 95 % confidence interval (bootstrap over images, "
