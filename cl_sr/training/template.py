@@ -113,7 +113,6 @@ class DiffusionTemplate(SupervisedTemplate):
             self.strategy,
             self._nets,
             optimization,
-            evaluation,
             seed=seed,
             device=device,
             inference_net=lambda: self.inference_net,
