@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -63,9 +63,7 @@ def command(
     for path in runs:
         try:
             plans.append(
-                plan_evaluation(
-                    path, given, data=data, after=after, name=name, overwrite=overwrite
-                )
+                plan_evaluation(path, given, data=data, after=after, name=name, overwrite=overwrite)
             )
         except InputError as error:
             if runs == [run]:

@@ -25,6 +25,7 @@ from cl_sr.reporting.samples import (
     read_strips,
 )
 from cl_sr.reporting.tables import Table, domain_labels
+from cl_sr.runs.evaluation import command_of
 from cl_sr.runs.record import Record
 from cl_sr.sweeps.comparison import Comparison
 from cl_sr.sweeps.finished import Finished, RunSet
@@ -62,7 +63,7 @@ def publish_run(report: Report) -> list[str]:
     for name in ("curves", "samples"):
         _draw(drawn.get(name), record.path / f"{name}.png")
     write_tables(report.tables, record.path / "tables")
-    text = report.markdown(list(drawn), record.command)
+    text = report.markdown(list(drawn), command_of(record))
     write_text(record.path / "report.md", text)
     page = _run_page(report, strips, list(columns), drawn.get("curves"))
     write_text(record.path / "report.html", page.html())
@@ -133,7 +134,7 @@ def _run_page(
     if over := _over_iterations(report):
         sections.append(Section("iterations", "Over the iterations", grids=over))
     record = report.record
-    command = f"{record.command}\n\nwas first run as:\n{_given(record.environment)}"
+    command = f"{command_of(record)}\n\nwas first run as:\n{_given(record.environment)}"
     details = [("Command", command), *_details(record)]
     sections.append(Section("repeat", "Repeat it", details=details, note=MANIFEST))
     return Page(report.title, report.headline, sections, report.state)

@@ -23,6 +23,7 @@ from cl_sr.reporting.tables import (
     matrix_table,
     number,
 )
+from cl_sr.runs.evaluation import Evaluated, unfinished
 from cl_sr.runs.record import Record
 
 
@@ -108,8 +109,8 @@ def _report(record: Record) -> Report:
     return Report(
         title=f"{record.config['stream']}, {record.strategy}"
         + (", stand-in images" * standins)
-        + (f", evaluation {record.evaluation}" if record.evaluation else ""),
-        state=record.unfinished,
+        + (f", evaluation {record.name}" if isinstance(record, Evaluated) else ""),
+        state=unfinished(record),
         headline=_headline(matrices, labels, images),
         protocol=_protocol(record),
         tables=tables,
@@ -188,6 +189,7 @@ def _protocol(record: Record) -> str:
     images, evaluation = config["data"], config["eval"]
     counts = ", ".join(f"{r['domain']} {r['n']}" for r in _last(record.metrics)) or "none"
     origins = sorted({domain["source"] for domain in data.values()})
+    elsewhere = record.elsewhere if isinstance(record, Evaluated) else []
     last = record.metrics[-1] if record.metrics else evaluation
     own = last["sampler"] == evaluation["sampler"]  # not that of a prior with a schedule of its own
     of = f" of {config['diffusion']['steps']}" if own else ""
@@ -197,7 +199,7 @@ def _protocol(record: Record) -> str:
         f"x{images['scale']} ({images['size'] // images['scale']} to {images['size']} px); "
         f"sampler {last['sampler']}, {steps}{of} steps, "
         f"noise seeds from {evaluation['seed']}; {evaluation['split']} images: "
-        f"{counts} ({', '.join(record.elsewhere or origins)}); "
+        f"{counts} ({', '.join(elsewhere or origins)}); "
         f"{'split at random by file; ' if images['split'] == 'random' else ''}"
         f"training seed {config['seed']}.{_oddities(data)}\n"
         "After a plus or minus: half of the 95 % confidence interval (bootstrap over images, "

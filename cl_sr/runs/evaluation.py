@@ -24,7 +24,7 @@ from cl_sr.files import check_writable, read_json
 from cl_sr.models.description import is_checkpoint
 from cl_sr.runs.folder import RunFolder
 from cl_sr.runs.plan import Plan, check
-from cl_sr.runs.record import Record
+from cl_sr.runs.record import Record, tested_files
 
 FOLDER, FILE = "evaluations", "evaluation.json"
 NEVER = {"eval.every": "says when a run is evaluated while it trains"}
@@ -98,13 +98,11 @@ class Evaluated(Record):
             raise InputError(f"{run} has no evaluation {name!r}: {remedy}")
         super().__init__(path, EvaluationFolder(path))
         self.run = run
-        self.evaluation = name
-        images = self.about["settings"]["images"]
-        self.elsewhere = list(images.values()) if isinstance(images, dict) else []
+        self.name = name
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """What `evaluation.json` says: `state`, `states` that were judged, `settings`, `command`."""
+        """What `evaluation.json` says: `state`, `states`, `of`, `settings`, `command`."""
         return self._complete(FILE, read_json(self.path / FILE), ABOUT)
 
     @cached_property
@@ -113,18 +111,36 @@ class Evaluated(Record):
         return Record(self.run).status
 
     @property
-    def command(self) -> str:
-        return str(self.about["command"])
+    def elsewhere(self) -> list[str]:
+        """The folders of other images than the run's own that it was judged on."""
+        images = self.about["settings"]["images"]
+        return list(images.values()) if isinstance(images, dict) else []
 
-    @property
-    def unfinished(self) -> str:
-        told = [Record(self.run).unfinished]
-        if self.about["state"] != "finished":
-            told.append(
-                f"Unfinished evaluation: after {', '.join(self.about['states']) or 'nothing'} of "
-                f"{', '.join(self.about['of'])}; the same command goes on: {self.about['command']}"
-            )
-        return ". ".join(filter(None, told))
+
+def command_of(record: Record) -> str:
+    """What repeats a run, or an evaluation."""
+    if isinstance(record, Evaluated):
+        return str(record.about["command"])
+    config = shlex.quote(str(record.path.absolute() / "config.yaml"))
+    return f"cl-sr run --config {config} --out DIR"
+
+
+def unfinished(record: Record) -> str:
+    """How far a run and its evaluation came, where one did not come to its end; else empty."""
+    told = []
+    of_run = Record(record.run) if isinstance(record, Evaluated) else record
+    if (state := of_run.state) != "finished":
+        status = of_run.status
+        reason = f": {status['reason']}" if "reason" in status else ""
+        place = f"at iteration {status['iteration']} of {status['of']}{reason}"
+        told.append(f"Unfinished run: {state} {place}")
+    if isinstance(record, Evaluated) and record.about["state"] != "finished":
+        judged, asked = (", ".join(record.about[key]) for key in ("states", "of"))
+        told.append(
+            f"Unfinished evaluation: {judged or 'none'} of the states {asked}; it goes on by "
+            f"{command_of(record)}"
+        )
+    return ". ".join(told)
 
 
 def folder_of(path: Path, name: str) -> Path:
@@ -212,7 +228,9 @@ def plan_evaluation(
         states = [INIT]
     if after is not None:
         if after not in states:
-            there = nearest(after, states) if states else "it has none yet: go on with it (--resume)"
+            there = (
+                nearest(after, states) if states else "it has none yet: go on with it (--resume)"
+            )
             raise InputError(f"{run} has no state after {after!r}: {there}")
         states = [after]
     if not set(states) - {INIT} and (plan.curriculum and after is None):
@@ -225,9 +243,7 @@ def plan_evaluation(
     parts = ["cl-sr", "eval", str(run), *overrides, *(f"--data={item}" for item in data)]
     command = shlex.join([*parts, f"--name={name}"])
     only = after is not None
-    found = EvaluationPlan(
-        record, plan, name, states, settings, same, notes, command, only
-    )
+    found = EvaluationPlan(record, plan, name, states, settings, same, notes, command, only)
     _check_place(found, overwrite)
     return found
 
@@ -296,7 +312,7 @@ def _own_images(record: Record, plan: Plan, config: RunConfig) -> bool:
         return origins == {"stand-in"}
     if "stand-in" in origins:
         return False
-    tested = record.tested_files
+    tested = tested_files(record)
     return all(
         (folder / path).is_file()
         for name, folder in plan.folders.items()
@@ -347,8 +363,7 @@ def _check_place(plan: EvaluationPlan, overwrite: bool) -> None:
     if (path / FILE).is_file():
         there = Evaluated(plan.record.path, plan.name).about["settings"]
         if there != plan.settings and not overwrite:
-            keys = [key for key in ("eval", "precision", "images")
-                    if not isinstance(there, dict) or there.get(key) != plan.settings[key]]  # fmt: skip
+            keys = [key for key in plan.settings if there.get(key) != plan.settings[key]]
             told = _difference(there, plan.settings) if keys == ["eval"] else " and ".join(keys)
             raise InputError(
                 f"{path} holds an evaluation with other settings ({told}): choose another --name, "

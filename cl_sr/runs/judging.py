@@ -24,6 +24,7 @@ from cl_sr.models.weights import read_weights
 from cl_sr.runs.environment import describe, manifest_digest
 from cl_sr.runs.evaluation import Evaluated, EvaluationFolder, EvaluationPlan
 from cl_sr.runs.loading import Loaded, Tracker, load, load_data
+from cl_sr.runs.record import tested_files
 from cl_sr.runs.results import Results
 from cl_sr.runs.template import make_template
 from cl_sr.stopping import StopRequest
@@ -151,9 +152,8 @@ def _images(plan: EvaluationPlan, tracker: Tracker) -> tuple[str, dict[str, Doma
     """The images to judge on, and the list of these and of those that the run was trained on."""
     record, config = plan.record, plan.plan.config
     if plan.own_images:
-        data = {
-            domain.name: _own(plan, number) for number, domain in enumerate(plan.plan.stream.domains)
-        }
+        names = plan.plan.stream.domain_names
+        data = {name: _own(plan, number) for number, name in enumerate(names)}
         return record.folder.read_text("manifest.csv"), data
     data = {}
     for name, found in load_data(plan.plan, plan.plan.stream.domain_names, tracker).items():
@@ -174,7 +174,7 @@ def _images(plan: EvaluationPlan, tracker: Tracker) -> tuple[str, dict[str, Doma
 def _own(plan: EvaluationPlan, number: int) -> DomainData:
     """The first of a domain's test images that the run has."""
     domain, config = plan.plan.stream.domains[number], plan.plan.config
-    files = plan.record.tested_files.get(domain.name, [])[: config.eval.images]
+    files = tested_files(plan.record).get(domain.name, [])[: config.eval.images]
     if not files:
         raise InputError(
             f"{plan.record.path / 'manifest.csv'} lists no test images of {domain.name}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -34,20 +33,11 @@ class Record:
     Args:
         path: of the folder with its results.
         folder: the same, where it is known to be one.
-
-    Attributes:
-        run: the run's folder.
-        evaluation: the name of the evaluation whose results these are; empty: the run's own.
-        elsewhere: the folders of other images than the run's own that it was judged on.
     """
-
-    evaluation = ""
-    elsewhere: Sequence[str] = ()
 
     def __init__(self, path: Path, folder: RunFolder | None = None) -> None:
         self.folder = folder or RunFolder.open(path)
         self.path = path
-        self.run = path
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -78,22 +68,6 @@ class Record:
         if state in ("finished", "failed", "interrupted"):
             return state
         return "running" if self.folder.locked else "interrupted"
-
-    @property
-    def unfinished(self) -> str:
-        """How far it came, where it did not come to its end; else empty."""
-        status, state = self.status, self.state
-        if state == "finished":
-            return ""
-        reason = f": {status['reason']}" if "reason" in status else ""
-        return (
-            f"Unfinished run: {state} at iteration {status['iteration']} of {status['of']}{reason}"
-        )
-
-    @property
-    def command(self) -> str:
-        """What repeats it."""
-        return f"cl-sr run --config {shlex.quote(str(self.path.absolute() / 'config.yaml'))} --out DIR"
 
     @cached_property
     def environment(self) -> dict[str, Any]:
@@ -159,16 +133,6 @@ class Record:
                 sides[line["side"] != "train"].append(line["sha256"])
         return found
 
-    @cached_property
-    def tested_files(self) -> dict[str, list[tuple[str, str]]]:
-        """By domain, each test image's path below its folder (or stand-in's name) and its hash."""
-        found: dict[str, list[tuple[str, str]]] = {}
-        with self._reading("manifest.csv"):
-            for line in csv.DictReader(io.StringIO(self.folder.read_text("manifest.csv"))):
-                if line["side"] != "train":
-                    found.setdefault(line["domain"], []).append((line["path"], line["sha256"]))
-        return found
-
     @property
     def domains(self) -> list[str]:
         """Of the stream, in order."""
@@ -193,6 +157,20 @@ class Record:
         if missing := [key for key in needed if key not in values]:
             raise InputError(f"{self.path / name} is damaged: it has no {' and no '.join(missing)}")
         return values
+
+
+def tested_files(record: Record) -> dict[str, list[tuple[str, str]]]:
+    """By domain, each test image's path below its folder (or stand-in's name) and its hash.
+
+    Raises:
+        InputError: `manifest.csv` is gone, or damaged.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
+    with record._reading("manifest.csv"):
+        for line in csv.DictReader(io.StringIO(record.folder.read_text("manifest.csv"))):
+            if line["side"] != "train":
+                found.setdefault(line["domain"], []).append((line["path"], line["sha256"]))
+    return found
 
 
 def missing_files(path: Path, names: Sequence[str]) -> list[str]:

@@ -118,7 +118,7 @@ class Results(BaseLogger):
         _write_strip(self.folder, domain, f"iteration-{iteration:06d}", images)
 
     def _write(self, rows: Sequence[str]) -> None:
-        """Take the rows of the last evaluations after these experiences, and write all, in order."""
+        """Take the rows of the last evaluations after these experiences, and write all."""
         loaded, order = self.loaded, [BICUBIC, INIT, *self.loaded.plan.learnt]
         self._rows |= {row: self.logger.latest[row] for row in rows if row in self.logger.latest}
         self._rows[BICUBIC] = {

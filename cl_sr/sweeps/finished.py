@@ -14,7 +14,7 @@ from cl_sr.config import budgets, pick
 from cl_sr.errors import InputError
 from cl_sr.evaluation.matrix import BICUBIC, INIT
 from cl_sr.evaluation.statistics import Array
-from cl_sr.runs.evaluation import Evaluated
+from cl_sr.runs.evaluation import Evaluated, command_of
 from cl_sr.runs.record import Record, missing_files
 from cl_sr.strategies import read_choices, spell
 from cl_sr.sweeps.folder import is_sweep, read_description
@@ -34,7 +34,7 @@ class Finished:
 
     @property
     def path(self) -> Path:
-        return self.record.run
+        return self.record.run if isinstance(self.record, Evaluated) else self.record.path
 
     @property
     def seed(self) -> int:
@@ -155,7 +155,7 @@ def _evaluated(path: Path, name: str) -> Evaluated:
     learnt = [after for after in Record(path).matrices[0].rows if after not in (BICUBIC, INIT)]
     if missing := [state for state in learnt if state not in record.about["states"]]:
         raise InputError(
-            f"{record.path} lacks the state after {' and '.join(missing)}: {record.command}"
+            f"{record.path} lacks the state after {' and '.join(missing)}: {command_of(record)}"
         )
     return record
 

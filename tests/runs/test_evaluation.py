@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,8 @@ from conftest import TINY
 from running import run
 from strategy_cases import ALL, TOGETHER
 
-from cl_sr.errors import InputError
-from cl_sr.evaluation.matrix import BICUBIC, INIT
 from cl_sr.runs.evaluation import Evaluated, plan_evaluation
 from cl_sr.runs.judging import judge
-from cl_sr.runs.record import Record
 
 pytestmark = pytest.mark.run
 
