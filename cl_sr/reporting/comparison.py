@@ -80,7 +80,8 @@ class ComparisonReport:
         counts = ", ".join(
             f"{d} {len(first.values(BICUBIC, d, metric))}" for d in comparison.domains
         )
-        plain = self.baseline_name
+        plain, count = self.baseline_name, told("eval.draws")
+        draws = f", mean of {count} draws an image" if count != 1 else ""
         meaning = (
             "Forgetting: just after learning - at the end, mean of the domains before the last "
             "one; below zero it became better. Gain: just after learning a later domain - just "
@@ -92,7 +93,8 @@ class ComparisonReport:
         return (
             f"Protocol {told('eval.protocol')}; low resolution: {told('data.kernel')}, x{scale}"
             f"{sizes}; sampler {told('eval.sampler')}, {told('eval.steps')} steps, noise seeds "
-            f"from {told('eval.seed')}; {told('eval.split')} images: {counts}. ±: half of the 95 % "
+            f"from {told('eval.seed')}{draws}; {told('eval.split')} images: {counts}. "
+            "±: half of the 95 % "
             f"confidence interval (bootstrap over images, {RESAMPLINGS} resamplings; shares are "
             f"paired with {plain}, image by image; it does not tell how seeds differ). "
             + ("Rows are of different seeds: only their shares are paired. " * comparison.uneven)

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cl_sr.config import RunConfig, pick, put_data, resolve, split_override
+from cl_sr.config import RunConfig, pick, put_all, put_data, resolve, split_override
 from cl_sr.errors import InputError, nearest
 from cl_sr.evaluation.matrix import INIT
 from cl_sr.files import check_writable, read_json
@@ -215,14 +215,14 @@ def plan_evaluation(
     if (run / FILE).is_file():
         raise InputError(f"{run} is an evaluation: name the run that it is of, {run.parents[1]}")
     record = Record(run)
-    own, config = _configurations(record, overrides, data)
+    given = [split_override(item) for item in overrides]
+    config = _configuration(record, given, data)
     if not config.eval.images:
         raise InputError("eval.images=0 judges nothing: give a number of images, such as 64")
     plan = check(_from_checkpoint(config, record))
     states, notes = _states(record, plan)
     zero_shot = plan.strategy.traits.zero_shot is not None
-    if zero_shot and any(pick(own, f"eval.{k}") != pick(config.model_dump(mode="json"), f"eval.{k}")
-                         for k in ("sampler", "steps", "eta")):  # fmt: skip
+    if zero_shot and {"eval.sampler", "eval.steps", "eval.eta"} & {key for key, _ in given}:
         notes.append(f"{plan.title} draws by options of its own, which eval.* keys do not change")
     if zero_shot and not plan.curriculum:
         states = [INIT]
@@ -237,7 +237,7 @@ def plan_evaluation(
         raise InputError(f"{run} has no state after a domain yet: go on with it (--resume)")
     same = _own_images(record, plan, config)
     settings = _settings(config, plan, same)
-    name = name or _name(_given(overrides, config, plan, same))
+    name = name or _name(_asked(given, config, plan, same))
     if not re.fullmatch(NAME, name):
         raise InputError(f"--name {name!r}: letters, digits and . _ + - alone, such as steps-50")
     parts = ["cl-sr", "eval", str(run), *overrides, *(f"--data={item}" for item in data)]
@@ -248,12 +248,11 @@ def plan_evaluation(
     return found
 
 
-def _configurations(
-    record: Record, overrides: Sequence[str], data: Sequence[str]
-) -> tuple[dict[str, Any], RunConfig]:
-    """The run's own, and that of the evaluation."""
-    for item in overrides:
-        key, value = split_override(item)
+def _configuration(
+    record: Record, given: Sequence[tuple[str, Any]], data: Sequence[str]
+) -> RunConfig:
+    """The run's, with what is given for the evaluation."""
+    for key, value in given:
         if key in NEVER:
             raise InputError(f"{key} {NEVER[key]}, and cl-sr eval trains nothing: leave it out")
         if not (key.startswith("eval.") or key in PLACES or key.startswith("data.folders.")):
@@ -262,10 +261,10 @@ def _configurations(
                 f"keys, --data or {', '.join(PLACES)} (another training: cl-sr run --config "
                 f"{record.path}/config.yaml {key}={value})"
             )
-    own = resolve(record.config)
-    values = own.model_dump(mode="json")
+    values = resolve(record.config).model_dump(mode="json")
     put_data(values, data, own=True)
-    return own.model_dump(mode="json"), resolve(values, overrides)
+    put_all(values, given)
+    return resolve(values)
 
 
 def _states(record: Record, plan: Plan) -> tuple[list[str], list[str]]:
@@ -329,12 +328,12 @@ def _settings(config: RunConfig, plan: Plan, own_images: bool) -> dict[str, Any]
     return {"eval": evaluation, "precision": config.train.precision, "images": images}
 
 
-def _given(
-    overrides: Sequence[str], config: RunConfig, plan: Plan, own_images: bool
+def _asked(
+    given: Sequence[tuple[str, Any]], config: RunConfig, plan: Plan, own_images: bool
 ) -> dict[str, str]:
     """What was asked for, by the last part of its key: the same for all runs of a sweep."""
     values, found = config.model_dump(mode="json"), {}
-    for key, _ in map(split_override, overrides):
+    for key, _ in given:
         if (key.startswith("eval.") or key == "train.precision") and key not in SHOWN:
             value = pick(values, key)
             text = "-".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -345,9 +344,9 @@ def _given(
     return found
 
 
-def _name(given: Mapping[str, str]) -> str:
+def _name(asked: Mapping[str, str]) -> str:
     """Such as `steps-50`; `again` where nothing is asked for."""
-    name = "-".join(f"{key}-{value}" for key, value in given.items()) or "again"
+    name = "-".join(f"{key}-{value}" for key, value in asked.items()) or "again"
     return re.sub(r"[^\w.+-]+", "-", name, flags=re.ASCII)[:100]
 
 

@@ -17,6 +17,7 @@ from cl_sr.avalanche import BaseLogger
 from cl_sr.data.samples import Samples, TestSamples
 from cl_sr.degradations.pixels import to_floats
 from cl_sr.degradations.resize import upsample
+from cl_sr.evaluation.draws import Draws, draws_from_csv, draws_to_csv
 from cl_sr.evaluation.matrix import BICUBIC, INIT, ForgettingMatrix, to_csv
 from cl_sr.evaluation.metrics import eight_bit
 from cl_sr.evaluation.windows import WindowError, denoising_errors, errors_to_csv, windows
@@ -55,6 +56,7 @@ class Results(BaseLogger):
         self.qualities = [DomainQuality(metric) for metric in loaded.metrics]
         self._rows: dict[str, dict[str, dict[str, Any]]] = {}  # records by `after` and domain
         self._images: dict[tuple[str, str], Values] = {}
+        self._draws: Draws = {}
         self._windows: list[WindowError] = []
 
     @property
@@ -73,6 +75,9 @@ class Results(BaseLogger):
             before, rows = Record(self.folder.path, self.folder), (INIT, *learnt)
             known = before.images.items()
             self._images |= {place: values for place, values in known if place[0] in rows}
+            if self.folder.has("draws.csv"):
+                found = draws_from_csv(self.folder.read_text("draws.csv"))
+                self._draws = {place: of for place, of in found.items() if place[0] in rows}
             self._windows = [error for error in before.windows if error.after in learnt]
         self._write([INIT, *learnt] if self.logger.latest else [])
 
@@ -113,6 +118,7 @@ class Results(BaseLogger):
     def _keep(self, after: str) -> None:
         for name in self.loaded.data:
             self._images[after, name] = {q.metric.name: q.images[name] for q in self.qualities}
+            self._draws[after, name] = {q.metric.name: q.draws[name] for q in self.qualities}
 
     def _write_samples(self, domain: str, iteration: int, images: Tensor) -> None:
         _write_strip(self.folder, domain, f"iteration-{iteration:06d}", images)
@@ -135,6 +141,9 @@ class Results(BaseLogger):
         self.folder.write("matrix.csv", to_csv(matrices))
         self.folder.write("images.csv", _images_csv(dict(images)))
         self.folder.write("windows.csv", errors_to_csv(errors))
+        if loaded.config.eval.draws > 1:
+            draws = sorted(self._draws.items(), key=lambda item: order.index(item[0][0]))
+            self.folder.write("draws.csv", draws_to_csv(dict(draws)))
 
     def _write_costs(self, template: DiffusionTemplate, learnt: str) -> None:
         """What learning took: no function of the seed, as seconds are the machine's."""

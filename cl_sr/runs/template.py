@@ -57,6 +57,7 @@ def make_template(
             every=evaluation.every,
             batch_size=evaluation.batch_size,
             sampling=plan.sampling,
+            draws=evaluation.draws,
         ),
         seed=plan.config.seed,
         device=loaded.device,
