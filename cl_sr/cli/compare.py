@@ -62,9 +62,6 @@ def compare_and_show(
     from rich.console import Console
 
     from cl_sr.config import check_key
-    from cl_sr.reporting.comparison import ComparisonReport
-    from cl_sr.reporting.publish import publish_comparisons
-    from cl_sr.sweeps.comparison import compare
     from cl_sr.sweeps.finished import find_runs
 
     for key in by:
@@ -74,6 +71,10 @@ def compare_and_show(
     if out is not None and (out / "status.json").exists():
         raise InputError(f"{out} is a run, with a report of its own: choose another --out")
     found = find_runs(paths, evaluation)
+    from cl_sr.reporting.comparison import ComparisonReport
+    from cl_sr.reporting.publish import publish_comparisons
+    from cl_sr.sweeps.comparison import compare
+
     for why in found.left_out:
         messages.print(f"left out: {why}")
     reports = [ComparisonReport(comparison) for comparison in compare(found, by)]

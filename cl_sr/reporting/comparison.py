@@ -18,6 +18,7 @@ from cl_sr.evaluation.matrix import BICUBIC
 from cl_sr.evaluation.statistics import RESAMPLINGS, Estimate, mean
 from cl_sr.reporting.leak import leak_table
 from cl_sr.reporting.tables import Table, digits, metric_name, number, writable
+from cl_sr.runs.evaluation import Evaluated
 from cl_sr.sweeps.comparison import FIGURES, Comparison, Row
 
 FEW = 3  # rows with a table of their own each
@@ -64,7 +65,9 @@ class ComparisonReport:
         standin = ", stand-ins" if "stand-in" in origins else ""
         what = " and ".join(map(comparison.short, comparison.by))
         about = "forgetting" if len(comparison.domains) > 1 else "results"
-        return f"{comparison.first.setting('stream')}{standin}: {about} by {what}"
+        record = comparison.first.record
+        name = f", evaluation {record.name}" if isinstance(record, Evaluated) else ""
+        return f"{comparison.first.setting('stream')}{standin}: {about} by {what}{name}"
 
     @property
     def protocol(self) -> str:

@@ -70,14 +70,6 @@ class EvaluationFolder(RunFolder):
         }
         self.write_json(FILE, about)
 
-    def clear(self) -> None:
-        """Remove all that is in it, but for the lock that is held."""
-        for path in self.path.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif not path.name.startswith(".lock"):
-                path.unlink()
-
 
 class Evaluated(Record):
     """What judging a run again has found: its results, by the evaluation's settings.
@@ -184,6 +176,24 @@ class EvaluationPlan:
         """Where results go."""
         return folder_of(self.record.path, self.name)
 
+    @property
+    def todo(self) -> list[str]:
+        """The states that have not been judged yet."""
+        there = EvaluationFolder(self.path).states
+        return [state for state in self.states if state not in there]
+
+    def clear(self) -> None:
+        """Remove what there is of this name.
+
+        Raises:
+            InputError: another process is at work on it.
+        """
+        if not self.path.is_dir():
+            return
+        if EvaluationFolder(self.path).locked:
+            raise InputError(f"another process is at work in {self.path}: wait for it")
+        shutil.rmtree(self.path)
+
     def checkpoint(self, state: str) -> Path:
         """The folder of a state."""
         return self.record.path / "checkpoints" / state
@@ -212,28 +222,22 @@ def plan_evaluation(
         InputError: no run, a key that would change a training, a state that there is not, or
             another evaluation of this name.
     """
-    if (run / FILE).is_file():
-        raise InputError(f"{run} is an evaluation: name the run that it is of, {run.parents[1]}")
+    given = read_overrides(overrides)
     record = Record(run)
-    given = [split_override(item) for item in overrides]
     config = _configuration(record, given, data)
     if not config.eval.images:
         raise InputError("eval.images=0 judges nothing: give a number of images, such as 64")
     plan = check(_from_checkpoint(config, record))
-    states, notes = _states(record, plan)
+    states, notes = _states(record, plan) if plan.curriculum else ([INIT], [])
     zero_shot = plan.strategy.traits.zero_shot is not None
     if zero_shot and {"eval.sampler", "eval.steps", "eval.eta"} & {key for key, _ in given}:
         notes.append(f"{plan.title} draws by options of its own, which eval.* keys do not change")
-    if zero_shot and not plan.curriculum:
-        states = [INIT]
     if after is not None:
         if after not in states:
-            there = (
-                nearest(after, states) if states else "it has none yet: go on with it (--resume)"
-            )
+            there = nearest(after, states) if states else "go on with it (--resume)"
             raise InputError(f"{run} has no state after {after!r}: {there}")
         states = [after]
-    if not set(states) - {INIT} and (plan.curriculum and after is None):
+    elif states == [INIT] and plan.curriculum:
         raise InputError(f"{run} has no state after a domain yet: go on with it (--resume)")
     same = _own_images(record, plan, config)
     settings = _settings(config, plan, same)
@@ -248,19 +252,29 @@ def plan_evaluation(
     return found
 
 
-def _configuration(
-    record: Record, given: Sequence[tuple[str, Any]], data: Sequence[str]
-) -> RunConfig:
-    """The run's, with what is given for the evaluation."""
-    for key, value in given:
+def read_overrides(overrides: Sequence[str]) -> list[tuple[str, Any]]:
+    """The keys and values of an evaluation.
+
+    Raises:
+        InputError: one that would change a training.
+    """
+    given = [split_override(item) for item in overrides]
+    for key, _ in given:
         if key in NEVER:
             raise InputError(f"{key} {NEVER[key]}, and cl-sr eval trains nothing: leave it out")
         if not (key.startswith("eval.") or key in PLACES or key.startswith("data.folders.")):
             raise InputError(
-                f"{key} is of the training, and cl-sr eval judges what is trained: give eval.* "
-                f"keys, --data or {', '.join(PLACES)} (another training: cl-sr run --config "
-                f"{record.path}/config.yaml {key}={value})"
+                f"{key} would change the training, and cl-sr eval judges what is trained: give "
+                f"eval.* keys, --data or {', '.join(PLACES)}; `cl-sr run --config RUN/config.yaml` "
+                "trains another"
             )
+    return given
+
+
+def _configuration(
+    record: Record, given: Sequence[tuple[str, Any]], data: Sequence[str]
+) -> RunConfig:
+    """The run's, with what is given for the evaluation."""
     values = resolve(record.config).model_dump(mode="json")
     put_data(values, data, own=True)
     put_all(values, given)

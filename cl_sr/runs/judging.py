@@ -8,6 +8,7 @@ import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +23,7 @@ from cl_sr.models.checkpoint import GAMMAS
 from cl_sr.models.description import WEIGHTS, read_description
 from cl_sr.models.weights import read_weights
 from cl_sr.runs.environment import describe, manifest_digest
-from cl_sr.runs.evaluation import Evaluated, EvaluationFolder, EvaluationPlan
+from cl_sr.runs.evaluation import Evaluated, EvaluationFolder, EvaluationPlan, plan_evaluation
 from cl_sr.runs.loading import Loaded, Tracker, load, load_data
 from cl_sr.runs.record import tested_files
 from cl_sr.runs.results import Results
@@ -32,10 +33,42 @@ from cl_sr.training.rng import isolated_rng
 from cl_sr.training.template import DiffusionTemplate
 
 
+def evaluate(
+    run: Path | str,
+    after: str | None = None,
+    *,
+    data: Sequence[str] = (),
+    name: str | None = None,
+    overwrite: bool = False,
+    **keys: Any,
+) -> Evaluated:
+    """Judge a run again, as `cl-sr eval` does, without a word.
+
+    Args:
+        run: its folder.
+        after: one state, after this domain; None: all.
+        data: other images, as `--data`.
+        name: of the evaluation; None: what is asked for, such as `steps-50`.
+        overwrite: replace one of this name.
+        keys: of the configuration: `steps=50` for `eval.steps`, `device="cpu"`, or
+            `**{"train.precision": "fp32"}`.
+
+    Raises:
+        InputError: see `plan_evaluation` and `judge`.
+    """
+    whole = {key if "." in key or key == "device" else f"eval.{key}": v for key, v in keys.items()}
+    overrides = [f"{key}={json.dumps(value)}" for key, value in whole.items()]
+    plan = plan_evaluation(
+        Path(run), overrides, data=data, after=after, name=name, overwrite=overwrite
+    )
+    if overwrite:
+        plan.clear()
+    return judge(plan)
+
+
 def judge(
     plan: EvaluationPlan,
     *,
-    overwrite: bool = False,
     loggers: Sequence[Any] = (),
     stop: StopRequest | None = None,
     tracker: Tracker = lambda title: untracked,
@@ -44,7 +77,6 @@ def judge(
 
     Args:
         plan: from `cl_sr.runs.evaluation.plan_evaluation`.
-        overwrite: begin anew, in the place of what is there.
         loggers: further Avalanche loggers.
         stop: a request to stop.
         tracker: see `cl_sr.runs.loading.load`.
@@ -57,10 +89,7 @@ def judge(
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
         with folder.lock(), isolated_rng():
-            if overwrite:
-                folder.clear()
-            done = folder.states
-            if todo := [state for state in plan.states if state not in done]:
+            if todo := plan.todo:
                 listing, data = _images(plan, tracker)
                 loaded = load(plan.plan, tracker, data)
                 _begin(plan, folder, loaded, listing)

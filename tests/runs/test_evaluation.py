@@ -29,7 +29,9 @@ def found(path: Path) -> dict[str, bytes]:
 def judged(path: Path, *overrides: str, overwrite: bool = False, **options: object) -> Evaluated:
     """What `cl-sr eval` does, without its words."""
     plan = plan_evaluation(path, overrides, overwrite=overwrite, **options)  # type: ignore[arg-type]
-    return judge(plan, overwrite=overwrite)
+    if overwrite:
+        plan.clear()
+    return judge(plan)
 
 
 def folder_of_all(path: Path) -> dict[str, bytes]:
