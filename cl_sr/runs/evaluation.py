@@ -24,12 +24,13 @@ from cl_sr.files import check_writable, read_json
 from cl_sr.models.description import is_checkpoint
 from cl_sr.runs.folder import RunFolder
 from cl_sr.runs.plan import Plan, check
-from cl_sr.runs.record import Record, tested_files
+from cl_sr.runs.record import Record, files_tested
 
 FOLDER, FILE = "evaluations", "evaluation.json"
 NEVER = {"eval.every": "says when a run is evaluated while it trains"}
 # Where it is judged; of these precision alone changes numbers.
-PLACES = ("device", "train.precision", "data.root", "data.memory_gb")
+MEMORY = "data.memory_gb"
+PLACES = ("device", "train.precision", "data.root", MEMORY)
 ABOUT = ("state", "states", "of", "settings", "command")
 SHOWN = ("eval.every", "eval.samples")  # no number depends on them
 NAME = r"[A-Za-z0-9][\w.+-]{0,99}"
@@ -239,7 +240,11 @@ def plan_evaluation(
         states = [after]
     elif states == [INIT] and plan.curriculum:
         raise InputError(f"{run} has no state after a domain yet: go on with it (--resume)")
-    same = _own_images(record, plan, config)
+    moved = bool(data) or any(key.startswith("data.") and key != MEMORY for key, _ in given)
+    same = _own_images(record, plan, moved)
+    if not same and plan.folders and moved:
+        folders = " and ".join(map(str, plan.folders.values()))
+        notes.append(f"other images than the run's own: the {config.eval.split} side of {folders}")
     settings = _settings(config, plan, same)
     name = name or _name(_asked(given, config, plan, same))
     if not re.fullmatch(NAME, name):
@@ -316,20 +321,18 @@ def _from_checkpoint(config: RunConfig, record: Record) -> RunConfig:
     return config.model_copy(update={"init": str(saved.absolute())}) if saved else config
 
 
-def _own_images(record: Record, plan: Plan, config: RunConfig) -> bool:
+def _own_images(record: Record, plan: Plan, moved: bool) -> bool:
     """Whether the run's own test images are to be judged on: in place, or where they moved to."""
-    if config.eval.split != record.settings["eval"]["split"]:
+    if plan.config.eval.split != record.settings["eval"]["split"]:
         return False
-    origins = {data["source"] for data in record.environment["data"].values()}
-    if not plan.folders:
-        return origins == {"stand-in"}
-    if "stand-in" in origins:
-        return False
-    tested = tested_files(record)
+    if not moved:
+        return True
+    from cl_sr.data.folder import same_image  # numpy, which runs on stand-ins do without here
+
+    tested = files_tested(record)
     return all(
-        (folder / path).is_file()
+        name in tested and same_image(folder / tested[name][0][0], tested[name][0][1])
         for name, folder in plan.folders.items()
-        for path, _ in tested.get(name, [])
     )
 
 

@@ -8,7 +8,7 @@ from cl_sr.data.samples import Samples, TestSamples
 from cl_sr.degradations import Degradation
 from cl_sr.errors import InputError
 from cl_sr.runs.plan import check
-from cl_sr.runs.record import Record, tested_files
+from cl_sr.runs.record import Record, files_tested
 
 
 def test_samples(record: Record, name: str, count: int, degradation: Degradation) -> Samples:
@@ -25,7 +25,7 @@ def test_samples(record: Record, name: str, count: int, degradation: Degradation
     """
     plan = check(resolve(record.config))
     number = plan.stream.domain_names.index(name)
-    files = tested_files(record).get(name, [])[:count]
+    files = files_tested(record).get(name, [])[:count]
     if not files:
         raise InputError(f"{record.path / 'manifest.csv'} lists no test images of {name}")
     images = read_again(

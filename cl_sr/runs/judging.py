@@ -25,7 +25,7 @@ from cl_sr.models.weights import read_weights
 from cl_sr.runs.environment import describe, manifest_digest
 from cl_sr.runs.evaluation import Evaluated, EvaluationFolder, EvaluationPlan, plan_evaluation
 from cl_sr.runs.loading import Loaded, Tracker, load, load_data
-from cl_sr.runs.record import tested_files
+from cl_sr.runs.record import files_tested
 from cl_sr.runs.results import Results
 from cl_sr.runs.template import make_template
 from cl_sr.stopping import StopRequest
@@ -203,7 +203,7 @@ def _images(plan: EvaluationPlan, tracker: Tracker) -> tuple[str, dict[str, Doma
 def _own(plan: EvaluationPlan, number: int) -> DomainData:
     """The first of a domain's test images that the run has."""
     domain, config = plan.plan.stream.domains[number], plan.plan.config
-    files = tested_files(plan.record).get(domain.name, [])[: config.eval.images]
+    files = files_tested(plan.record).get(domain.name, [])[: config.eval.images]
     if not files:
         raise InputError(
             f"{plan.record.path / 'manifest.csv'} lists no test images of {domain.name}"

@@ -159,7 +159,7 @@ class Record:
         return values
 
 
-def tested_files(record: Record) -> dict[str, list[tuple[str, str]]]:
+def files_tested(record: Record) -> dict[str, list[tuple[str, str]]]:
     """By domain, each test image's path below its folder (or stand-in's name) and its hash.
 
     Raises:
