@@ -18,7 +18,7 @@ from cl_sr.data.folder import ImageFile, untracked
 from cl_sr.data.prepare import DomainData, manifest, read_again
 from cl_sr.errors import InputError
 from cl_sr.evaluation.matrix import INIT
-from cl_sr.inference.loading import on_device, read_memory
+from cl_sr.inference.loading import VALUES, on_device, read_memory
 from cl_sr.models.checkpoint import GAMMAS
 from cl_sr.models.description import WEIGHTS, read_description
 from cl_sr.models.weights import read_weights
@@ -29,6 +29,7 @@ from cl_sr.runs.record import files_tested
 from cl_sr.runs.results import Results
 from cl_sr.runs.template import make_template
 from cl_sr.stopping import StopRequest
+from cl_sr.strategies import Strategy
 from cl_sr.training.rng import isolated_rng
 from cl_sr.training.template import DiffusionTemplate
 
@@ -166,6 +167,11 @@ def _put(template: DiffusionTemplate, plan: EvaluationPlan, state: str) -> None:
         return
     number = plan.plan.learnt.index(state)
     checkpoint, planned = plan.checkpoint(state), plan.plan.iterations
+    if not (checkpoint / VALUES).is_file() and _has_experts(plan):
+        raise InputError(
+            f"{checkpoint} has lost {VALUES}, and with it what {plan.plan.title} remembers, which "
+            "it restores with: judge another state (--after)"
+        )
     weights = read_weights(checkpoint / WEIGHTS)
     weights.pop(GAMMAS, None)
     template.model.net.load_state_dict(weights)
@@ -175,6 +181,11 @@ def _put(template: DiffusionTemplate, plan: EvaluationPlan, state: str) -> None:
     done = read_description(checkpoint).iterations
     template.clock.train_iterations = done or sum(planned[: number + 1])
     template.clock.train_exp_iterations = planned[number]
+
+
+def _has_experts(plan: EvaluationPlan) -> bool:
+    """Whether the run's strategy restores with more than the net."""
+    return any(type(part).experts is not Strategy.experts for part in plan.plan.strategy.parts)
 
 
 def _images(plan: EvaluationPlan, tracker: Tracker) -> tuple[str, dict[str, DomainData]]:

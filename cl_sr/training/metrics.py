@@ -13,7 +13,7 @@ from cl_sr.evaluation.metrics import ImageMetric
 class DomainQuality(GenericPluginMetric):
     """The mean of an image metric over a domain's test images, emitted after each domain.
 
-    Reads `mb_draws` (of the same images, super-resolved with other noise each, [-1, 1]) and
+    Reads `mb_output` (super-resolved, [-1, 1]; several draws of the images one after the other) and
     `samples` of the template. Each value's name is `METRIC/test/DOMAIN`; the value is a Python
     float, which TensorBoard draws as a curve.
 
@@ -38,7 +38,7 @@ class DomainQuality(GenericPluginMetric):
 
     def update(self, template: Any) -> None:
         truth = to_floats(template.samples.hr)
-        by_draw = [self.metric.of(images, truth) for images in template.mb_draws]
+        by_draw = [self.metric.of(images, truth) for images in template.mb_output.split(len(truth))]
         by_image = list(zip(*by_draw, strict=True))
         values = [fmean(draws) for draws in by_image]
         self._metric.update(fmean(values), len(values))

@@ -330,8 +330,8 @@ class DiffusionTemplate(SupervisedTemplate):
             self._before_eval_forward(**kwargs)
             samples = self.samples
             numbers, draws = range(first, first + len(samples)), range(self._evaluation.draws)
-            self.mb_draws = [restorer.restore(samples.lr, noise_seeds(numbers, k)) for k in draws]
-            self.mb_output = self.mb_draws[0]
+            restored = [restorer.restore(samples.lr, noise_seeds(numbers, k)) for k in draws]
+            self.mb_output = torch.cat(restored) if len(restored) > 1 else restored[0]
             first += len(samples)
             self._after_eval_forward(**kwargs)
             self._after_eval_iteration(**kwargs)

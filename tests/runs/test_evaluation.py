@@ -212,6 +212,19 @@ def test_a_run_that_is_not_finished_is_judged_as_far_as_it_is_saved(
     assert unfinished(again).startswith("Unfinished run: failed at iteration")
 
 
+def test_a_memory_that_is_lost_is_told(tmp_path: Path, tiny: list[str]) -> None:
+    """Without it a router would restore all images by one expert."""
+    for strategy in ("router:rank=2", "finetune"):
+        path = tmp_path / strategy[:6]
+        run(path, [*tiny, "eval.every=0", f"strategy={strategy}"])
+        for file in path.glob("checkpoints/animef/training.*"):
+            file.unlink()
+    assert judged(tmp_path / "finetu", "eval.steps=3").about["state"] == "finished"
+    with pytest.raises(InputError, match=r"has lost training\.json, and with it what router"):
+        judged(tmp_path / "router", "eval.steps=3")
+    assert Evaluated(tmp_path / "router", "steps-3").about["states"] == ["init", "celeba"]
+
+
 def test_the_start_is_left_out_where_it_cannot_be_known(made: Path) -> None:
     environment = json.loads((made / "env.json").read_text())
     environment["packages"]["torch"] = "1.0"
@@ -313,8 +326,13 @@ def test_images_that_were_trained_on_are_told(
 
 
 def test_draws_are_averaged_image_by_image(made: Path) -> None:
-    several = judged(made, "eval.draws=3")
-    plain = judged(made)
+    several = judged(made, "eval.draws=3", "eval.batch_size=2", "eval.samples=3")
+    plain = judged(made, "eval.batch_size=2", "eval.samples=3")
+    samples = [
+        {p.name: p.read_bytes() for p in record.path.glob("samples/*/*.png")}
+        for record in (several, plain)
+    ]
+    assert samples[0] == samples[1]  # those of the first draw
     draws = draws_from_csv((several.path / "draws.csv").read_text())
     assert draws.keys() == {place for place in several.images if place[0] != BICUBIC}
     for place, metrics in draws.items():
