@@ -83,6 +83,13 @@ class Run:
         publish_run(report)
         return report
 
+    def evaluate(self, after: str | None = None, *, data: Any = (), **options: Any) -> Record:
+        """Judge it again: `run.evaluate(steps=50).matrices`; see `cl_sr.runs.judging.evaluate`."""
+        with quiet(), explained(self.path):
+            from cl_sr.runs.judging import evaluate
+
+            return evaluate(self.path, after, data=_folders(data), **options)
+
     def load(self, after: str | None = None, **options: Any) -> Restorer:
         """What it restores images with; see `cl_sr.load`."""
         return load(self.path, after, **options)

@@ -142,6 +142,9 @@ class EvalConfig(Section):
         0.0, description="of ddim: 0 deterministic, 1 as ancestral"
     )
     seed: Seed = Field(0, description="of the first image's noise; the next has the next")
+    draws: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        1, description="of each image, with other noise; its metrics are means of them"
+    )
     metrics: tuple[str, ...] = Field(
         ("psnr", "ssim"), description="psnr, ssim, colour_error, sharpness, any metric of pyiqa"
     )

@@ -37,6 +37,15 @@ class ImageFile:
     pixels: np.ndarray | None
 
 
+def same_image(path: Path, sha256: str) -> bool:
+    """Whether there is a file, and it is the image of this content hash."""
+    try:
+        return digest(read_rgb(path)) == sha256
+    # Damaged files make Pillow raise OSError, SyntaxError, struct.error and more.
+    except Exception:
+        return False
+
+
 @dataclass(frozen=True)
 class Unreadable:
     """A file that could not be used, and why."""

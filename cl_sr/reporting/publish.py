@@ -25,6 +25,7 @@ from cl_sr.reporting.samples import (
     read_strips,
 )
 from cl_sr.reporting.tables import Table, domain_labels
+from cl_sr.runs.evaluation import command_of
 from cl_sr.runs.record import Record
 from cl_sr.sweeps.comparison import Comparison
 from cl_sr.sweeps.finished import Finished, RunSet
@@ -62,17 +63,11 @@ def publish_run(report: Report) -> list[str]:
     for name in ("curves", "samples"):
         _draw(drawn.get(name), record.path / f"{name}.png")
     write_tables(report.tables, record.path / "tables")
-    text = report.markdown(list(drawn), repeat(record.path))
+    text = report.markdown(list(drawn), command_of(record))
     write_text(record.path / "report.md", text)
     page = _run_page(report, strips, list(columns), drawn.get("curves"))
     write_text(record.path / "report.html", page.html())
     return ["report.html", "report.md", *(f"{name}.png" for name in drawn), "tables"]
-
-
-def repeat(path: Path) -> str:
-    """The command that repeats a run."""
-    config = shlex.quote(str(path.absolute() / "config.yaml"))
-    return f"cl-sr run --config {config} --out DIR"
 
 
 def _draw(figure: Figure | None, path: Path) -> None:
@@ -139,7 +134,7 @@ def _run_page(
     if over := _over_iterations(report):
         sections.append(Section("iterations", "Over the iterations", grids=over))
     record = report.record
-    command = f"{repeat(record.path)}\n\nwas first run as:\n{_given(record.environment)}"
+    command = f"{command_of(record)}\n\nwas first run as:\n{_given(record.environment)}"
     details = [("Command", command), *_details(record)]
     sections.append(Section("repeat", "Repeat it", details=details, note=MANIFEST))
     return Page(report.title, report.headline, sections, report.state)
@@ -293,10 +288,10 @@ def _side_by_side(comparison: Comparison, prefix: str) -> list[Grid]:
         run = next(iter(firsts.values()))
         label = domain_labels(run.record.environment["data"])[domain]
         files = {
-            name: run.path / "samples" / domain / f"after-{run.rows[-1]}.png"
+            name: run.record.path / "samples" / domain / f"after-{run.rows[-1]}.png"
             for name, run in firsts.items()
         }
-        strips = read_strips(label, run.path / "samples", domain, files)
+        strips = read_strips(label, run.record.path / "samples", domain, files)
         if strips.count:
             drawn = list(files)
             shown = strips.with_errors(drawn) if len(drawn) <= MOST_MAPS else strips
@@ -308,8 +303,8 @@ def _runs(found: RunSet, out: Path) -> Section:
     """Every run: what repeats it, and its own report."""
     links = []
     for run in found.runs:
-        page = run.path / "report.html"
-        inside = run.path.resolve().is_relative_to(out.resolve()) and page.is_file()
+        page = run.record.path / "report.html"
+        inside = page.resolve().is_relative_to(out.resolve()) and page.is_file()
         if inside:
             links.append((run.path.name, page.resolve().relative_to(out.resolve()).as_posix()))
     rows = [

@@ -76,6 +76,7 @@ def source(
 
     depends = found.model_dump(mode="json", exclude={"stream", "checkpoint", "init"})
     depends["strategy"] = "finetune"
+    del depends["eval"]["draws"]  # nothing is evaluated; the hash is that of before there were any
     family = depends["model"].pop("family")
     if family != DEFAULT:  # without which the hash is that of a time when there were no others
         depends["family"] = look(Path(family)) if family.endswith(".py") else family

@@ -1,4 +1,4 @@
-"""What `cl-sr run` refuses is told in one line, before anything heavy is imported."""
+"""What `cl-sr run` and `eval` refuse is told in one line, before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from cl_sr.config import read_preset, resolve
 from cl_sr.diffusion import Sampling
 from cl_sr.models.description import Description
+from cl_sr.runs.evaluation import EvaluationFolder, plan_evaluation
 
 HEAVY = ("torch", "torchvision", "avalanche", "matplotlib")
 
@@ -129,6 +131,39 @@ CASES: dict[str, tuple[list[str], str]] = {
     "resume": (["--resume", "some"], "some is not a run: it has no config.yaml"),
 }
 
+# What is typed after `cl-sr eval`, and what is told of it: of a finished run on stand-ins, that has
+# a state after celeba, and an evaluation with 9 steps.
+EVALUATIONS: dict[str, tuple[list[str], str]] = {
+    "no folder": (["nowhere"], "no folder nowhere: name a run or a sweep"),
+    "no run": (["some"], "no finished run in some"),
+    "an evaluation": (["done/evaluations/nine"], "name the run that it is of, done"),
+    "unknown key": (["done", "eval.step=3"], "unknown key 'eval.step': did you mean 'eval.steps'?"),
+    "value": (["done", "eval.steps=many"], "eval.steps='many'"),
+    "steps": (["done", "eval.steps=2001"], "eval.steps=2001 is more than the 2000 of"),
+    "metric": (["done", "eval.metrics=lpisp"], "unknown metric 'lpisp': did you mean 'lpips'?"),
+    "training": (["done", "train.lr=1"], "train.lr would change the training"),
+    "model": (["done", "model.dropout=0.5"], "model.dropout would change the training"),
+    "strategy": (["done", "strategy=router"], "strategy would change the training"),
+    "option": (["done", "strategy.replay.size=3"], "strategy.replay.size would change the"),
+    "degradation": (["done", "data.kernel=area"], "data.kernel would change the training"),
+    "seed": (["done", "seed=3"], "seed would change the training"),
+    "when": (["done", "eval.every=3"], "eval.every says when a run is evaluated while it trains"),
+    "nothing": (["done", "eval.images=0"], "eval.images=0 judges nothing"),
+    "state": (["done", "--after", "celebra"], "no state after 'celebra': did you mean 'celeba'?"),
+    "gone state": (["done", "--after", "animef"], "no state after 'animef'"),
+    "name": (["done", "--name", "../up"], "--name '../up': letters, digits and . _ + - alone"),
+    "other settings": (
+        ["done", "eval.steps=3", "--name", "nine"],
+        "holds an evaluation with other settings (eval.steps is 9, not 3): choose another --name, "
+        "or add --overwrite",
+    ),
+    "something else": (["done", "--name", "letters"], "is not empty and holds no evaluation"),
+    "data": (["done", "--data", "nowhere"], "for the domain celeba: give --data celeba=DIR"),
+    "no evaluation": (["report", "done", "--evaluation", "nin"], "did you mean 'nine'?"),
+    "of none": (["compare", "done", "--evaluation", "ten"], "done has no evaluation 'ten'"),
+    "lacking": (["compare", "done", "--evaluation", "nine"], "lacks the state after celeba"),
+}
+
 SCRIPT = f"""
 import contextlib, io, json, sys
 
@@ -147,7 +182,7 @@ for case, arguments in json.load(sys.stdin).items():
     Watch.tried, code, told = [], None, io.StringIO()
     try:
         with contextlib.redirect_stderr(told), contextlib.redirect_stdout(told):
-            main(["run", *arguments], prog_name="cl-sr")
+            main(arguments, prog_name="cl-sr")
     except SystemExit as error:
         code = error.code
     except BaseException as error:
@@ -169,6 +204,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     unet = {"in_channel": 6, "image_size": 16, "inner_channel": 8}
     about = Description("sr3", unet, {}, steps=100, scale=8, sampling=Sampling())
     prior = Description("sr3", unet | {"in_channel": 3}, {}, conditional=False, steps=100)
+    stand_in, scores = {"source": "stand-in"}, [",psnr,bicubic,celeba,1", ",psnr,celeba,celeba,2"]
+    environment = {"data": {"celeba": stand_in, "animef": stand_in}, "metrics": {"psnr": True}}
+    made = {
+        "config.yaml": resolve(read_preset("demo")).to_yaml(),
+        "status.json": '{"state": "finished", "iteration": 9, "of": 9}',
+        "env.json": json.dumps(environment | {"packages": {}}),
+        "matrix.csv": "\n".join(["run,metric,after,domain,value", *scores]),
+        "manifest.csv": "domain,side,path,sha256\n",
+        "checkpoints/celeba/config.json": json.dumps(about.to_json()),
+        "checkpoints/celeba/model.safetensors": "not opened yet",
+        "evaluations/letters/letter.txt": "dear",
+    }
+    for file, text in made.items():
+        (path / "done" / file).parent.mkdir(parents=True, exist_ok=True)
+        (path / "done" / file).write_text(text)
+    plan = plan_evaluation(path / "done", ["eval.steps=9"], name="nine")
+    plan.path.mkdir()
+    EvaluationFolder(plan.path).put(plan, [], finished=False)
     for name, text in (
         ("weights", json.dumps(about.to_json())),
         ("prior", json.dumps(prior.to_json())),
@@ -199,7 +252,7 @@ def call(folder: Path, cases: dict[str, list[str]]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def told(folder: Path) -> dict[str, Any]:
-    return call(folder, {case: arguments for case, (arguments, _) in CASES.items()})
+    return call(folder, {case: ["run", *arguments] for case, (arguments, _) in CASES.items()})
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -215,11 +268,35 @@ def test_it_is_refused_in_one_line_before_torch(
     assert not (folder / "runs").exists()
 
 
+@pytest.fixture(scope="module")
+def told_of_evaluations(folder: Path) -> dict[str, Any]:
+    cases = {
+        case: arguments if arguments[0] in ("report", "compare") else ["eval", *arguments]
+        for case, (arguments, _) in EVALUATIONS.items()
+    }
+    return call(folder, cases)
+
+
+@pytest.mark.parametrize("case", EVALUATIONS)
+def test_an_evaluation_is_refused_in_one_line_before_torch(
+    told_of_evaluations: dict[str, Any], case: str
+) -> None:
+    code, printed, heavy = told_of_evaluations[case]
+    assert code == 2, printed
+    assert printed.splitlines()[-1].startswith("Error: ")
+    assert EVALUATIONS[case][1] in printed
+    assert heavy == []
+    assert len(printed.splitlines()) == 1
+
+
 def test_what_is_right_goes_on_to_import_torch(folder: Path) -> None:
     """Else the other tests would tell nothing."""
-    _, printed, heavy = call(folder, {"right": ["--dry-run"]})["right"]
+    _, printed, heavy = call(folder, {"right": ["run", "--dry-run"]})["right"]
     assert heavy[0] == "torch"
     assert "too early for torch" in printed
+    _, printed, heavy = call(folder, {"right": ["eval", "done", "eval.steps=3"]})["right"]
+    assert heavy[0] == "torch"
+    assert not (folder / "done/evaluations/steps-3").exists()
 
 
 def test_python_is_told_the_same(folder: Path) -> None:
