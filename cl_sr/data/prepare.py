@@ -30,6 +30,7 @@ from cl_sr.data.folder import (
     read_rgb,
     untracked,
 )
+from cl_sr.data.layouts import high_resolution
 from cl_sr.errors import InputError
 
 TRAIN_SHARE = 0.7
@@ -55,6 +56,8 @@ class DomainData:
         duplicates: how many images are exact copies of another.
         leaked: how many test images have a copy that is trained on; none in a split by content.
         unreadable: files that were skipped.
+        left_out: how many files are the same images at other sizes, by their sub-folder
+            (`cl_sr.data.layouts`): they are not read.
         side: what `test` is: the test side, or a validation part of the training side.
     """
 
@@ -67,6 +70,7 @@ class DomainData:
     duplicates: int
     leaked: int
     unreadable: list[Unreadable]
+    left_out: dict[str, int]
     side: Side = "test"
 
     @property
@@ -113,12 +117,14 @@ def load_domain(
         track: shows how far reading or drawing has come.
 
     Raises:
-        InputError: the folder is missing, or too few of its images can be used; or there is
-            neither a folder nor a stand-in.
+        InputError: the folder is missing, too few of its images can be used, or it has the same
+            names at several sizes; or there is neither a folder nor a stand-in.
     """
     unreadable: list[Unreadable] = []
+    left_out: dict[str, int] = {}
     if folder is not None:
-        files, unreadable = _from_folder(domain, folder, size, scale, memory_gb, track)
+        paths, left_out = _find(domain, folder)
+        files, unreadable = _from_files(domain, folder, paths, size, scale, memory_gb, track)
     else:
         files = _standins(domain, size, standin_images, track)
     if copies:
@@ -143,20 +149,31 @@ def load_domain(
         duplicates=len(files) - len({file.sha256 for file in files}),
         leaked=sum(file.sha256 in seen for file in test_files),
         unreadable=unreadable,
+        left_out=left_out,
         side=side,
     )
 
 
-def _from_folder(
-    domain: Domain, folder: Path, size: int, scale: int, memory_gb: float, track: Track
-) -> tuple[list[ImageFile], list[Unreadable]]:
+def _find(domain: Domain, folder: Path) -> tuple[list[Path], dict[str, int]]:
+    """The images of a folder, and how many files are left out as other sizes of them."""
     remedy = f"give another with --data {domain.name}=DIR"
     if not folder.is_dir():
         raise InputError(f"no folder {folder} for the domain {domain.name}: {remedy}")
     try:
-        paths = find_images(folder)
+        return high_resolution(folder, find_images(folder))
     except OSError as error:
         raise InputError(f"cannot read {folder}: {error.strerror}; {remedy}") from error
+
+
+def _from_files(
+    domain: Domain,
+    folder: Path,
+    paths: list[Path],
+    size: int,
+    scale: int,
+    memory_gb: float,
+    track: Track,
+) -> tuple[list[ImageFile], list[Unreadable]]:
     budget = memory_gb * 1e9
 
     def prepare(pixels: np.ndarray) -> np.ndarray | None:
@@ -172,7 +189,7 @@ def _from_folder(
         why = f" ({skipped(unreadable)})" if unreadable else ""
         raise InputError(
             f"{folder}: {found}, at least {FEWEST_IMAGES} different ones are needed for the "
-            f"domain {domain.name}{why}: {remedy}"
+            f"domain {domain.name}{why}: give another with --data {domain.name}=DIR"
         )
     return files, unreadable
 

@@ -232,4 +232,9 @@ def _oddities(data: dict[str, Any]) -> str:
                 f" {name}: {domain['duplicates']} exact copies ({copies}), "
                 f"{domain['unreadable']} unreadable files (skipped)."
             )
+        if left_out := domain.get("left_out"):  # unknown to runs of old
+            found.append(
+                f" {name}: {sum(left_out.values())} files of {', '.join(left_out)} were left "
+                "out (the same images at other sizes)."
+            )
     return "".join(found)

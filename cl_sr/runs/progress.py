@@ -199,6 +199,12 @@ def describe(loaded: Loaded, name: str, messages: Console) -> None:
             f"{data.label}: {len(data.train)} training and {len(data.test)} {data.side} "
             f"images{copies}"
         )
+        if data.left_out:
+            messages.print(
+                f"{data.label}: left out {sum(data.left_out.values())} files of "
+                f"{', '.join(data.left_out)}: the same images at other sizes",
+                style="yellow",
+            )
         if data.enlarged:
             messages.print(
                 f"{data.label}: {data.enlarged} images are smaller than {data.size} pixels and "
