@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from cl_sr.image_size import ImageSize, sides
+
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 
@@ -107,24 +109,26 @@ def of_8_bit(grey: Image.Image, peak: float) -> np.ndarray:
     return np.clip(np.rint(values * (255 / peak)), 0, 255).astype(np.uint8)
 
 
-def fit(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Resize the shorter side to `size` (bicubic) and cut out the middle: `(size, size, 3)`.
+def fit(pixels: np.ndarray, size: ImageSize) -> np.ndarray:
+    """Resize until both sides reach `size` (bicubic) and cut out the middle: `(H, W, 3)`.
 
-    The order of the public SR3 code's preparation; square images are only resized.
+    The order of the public SR3 code's preparation; images of the right shape are only resized.
     """
     height, width = pixels.shape[:2]
-    if (height, width) == (size, size):
+    least = sides(size)
+    if (height, width) == least:
         return pixels
-    ratio = size / min(height, width)
-    wide, high = max(size, round(width * ratio)), max(size, round(height * ratio))
+    ratio = max(least[0] / height, least[1] / width)
+    high, wide = max(least[0], round(height * ratio)), max(least[1], round(width * ratio))
     resized = Image.fromarray(pixels).resize((wide, high), Image.Resampling.BICUBIC)
     return center_crop(np.asarray(resized), size)
 
 
-def center_crop(pixels: np.ndarray, size: int) -> np.ndarray:
-    """The middle `(size, size, 3)` of an image at least that large."""
-    top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
-    return pixels[top : top + size, left : left + size]
+def center_crop(pixels: np.ndarray, size: ImageSize) -> np.ndarray:
+    """The middle `(H, W, 3)` of an image at least that large."""
+    height, width = sides(size)
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    return pixels[top : top + height, left : left + width]
 
 
 def digest(pixels: np.ndarray) -> str:
@@ -134,7 +138,7 @@ def digest(pixels: np.ndarray) -> str:
 
 def read_all(
     paths: list[Path],
-    smallest: int,
+    smallest: ImageSize,
     prepare: Callable[[np.ndarray], np.ndarray | None],
     track: Track = untracked,
 ) -> tuple[list[ImageFile], list[Unreadable]]:
@@ -142,7 +146,7 @@ def read_all(
 
     Args:
         paths: the files.
-        smallest: images with a side under this many pixels are set aside like broken ones.
+        smallest: images less high or wide are set aside like broken ones.
         prepare: what to keep in memory of an image's pixels.
         track: passes the results on and shows how many have come.
     """
@@ -156,7 +160,7 @@ def read_all(
 
 
 def _read(
-    path: Path, smallest: int, prepare: Callable[[np.ndarray], np.ndarray | None]
+    path: Path, smallest: ImageSize, prepare: Callable[[np.ndarray], np.ndarray | None]
 ) -> ImageFile | Unreadable:
     try:
         pixels = read_rgb(path)
@@ -164,6 +168,8 @@ def _read(
     except Exception as error:
         return Unreadable(path, " ".join(str(error).split())[:200] or type(error).__name__)
     height, width = pixels.shape[:2]
-    if min(height, width) < smallest:
-        return Unreadable(path, f"{width}x{height} pixels, at least {smallest} are needed")
+    high, wide = sides(smallest)
+    if height < high or width < wide:
+        needed = high if high == wide else f"{wide}x{high}"
+        return Unreadable(path, f"{width}x{height} pixels, at least {needed} are needed")
     return ImageFile(str(path), digest(pixels), width, height, prepare(pixels))

@@ -32,6 +32,7 @@ from cl_sr.data.folder import (
 )
 from cl_sr.data.layouts import high_resolution
 from cl_sr.errors import InputError
+from cl_sr.image_size import ImageSize, sides
 
 TRAIN_SHARE = 0.7
 FEWEST_IMAGES = 4  # distinct ones: fewer cannot give both sides a meaning
@@ -48,10 +49,10 @@ class DomainData:
     Attributes:
         domain: what they show.
         origin: `folder` (real images) or `stand-in` (drawn by code).
-        size: H = W of the high-resolution images.
-        train: images to train on. Their pixels are `(size, size, 3)` in a domain with `center`
+        size: H and W of the high-resolution images.
+        train: images to train on. Their pixels are `(H, W, 3)` in a domain with `center`
             crops, and whole images with `random` crops; None where memory would not hold them.
-        test: uint8 `(N, 3, size, size)`, fixed crops.
+        test: uint8 `(N, 3, H, W)`, fixed crops.
         test_files: what `test` was made from, in its order, without pixels.
         duplicates: how many images are exact copies of another.
         leaked: how many test images have a copy that is trained on; none in a split by content.
@@ -63,7 +64,7 @@ class DomainData:
 
     domain: Domain
     origin: Origin
-    size: int
+    size: tuple[int, int]
     train: list[ImageFile]
     test: Tensor
     test_files: list[ImageFile]
@@ -76,7 +77,9 @@ class DomainData:
     @property
     def enlarged(self) -> int:
         """How many images are smaller than `size`, and so were enlarged."""
-        return sum(min(f.width, f.height) < self.size for f in [*self.train, *self.test_files])
+        height, width = self.size
+        files = [*self.train, *self.test_files]
+        return sum(file.height < height or file.width < width for file in files)
 
     @property
     def label(self) -> str:
@@ -89,7 +92,7 @@ def load_domain(
     domain: Domain,
     folder: Path | None,
     *,
-    size: int,
+    size: ImageSize,
     scale: int,
     standin_images: int = 1000,
     how: Split = "content",
@@ -105,7 +108,7 @@ def load_domain(
     Args:
         domain: the domain.
         folder: where its images are, at any depth.
-        size: H = W of high-resolution images.
+        size: of high-resolution images: H = W, or H and W.
         scale: high over low resolution.
         standin_images: how many to draw.
         how: `content` keeps all copies of an image on one side, `random` does not.
@@ -122,11 +125,12 @@ def load_domain(
     """
     unreadable: list[Unreadable] = []
     left_out: dict[str, int] = {}
+    both = sides(size)
     if folder is not None:
         paths, left_out = _find(domain, folder)
-        files, unreadable = _from_files(domain, folder, paths, size, scale, memory_gb, track)
+        files, unreadable = _from_files(domain, folder, paths, both, scale, memory_gb, track)
     else:
-        files = _standins(domain, size, standin_images, track)
+        files = _standins(domain, both, standin_images, track)
     if copies:
         random = np.random.default_rng(split_seed)
         files += [files[k] for k in random.integers(0, len(files), round(copies * len(files)))]
@@ -138,11 +142,11 @@ def load_domain(
         test_files = list({file.sha256: file for file in reversed(test_files)}.values())[::-1]
     train = train[: math.ceil(round(share * len(train), 6))]
     seen = {file.sha256 for file in train}
-    test = np.stack([_fixed_crop(file, domain, size) for file in test_files])
+    test = np.stack([_fixed_crop(file, domain, both) for file in test_files])
     return DomainData(
         domain=domain,
         origin="stand-in" if folder is None else "folder",
-        size=size,
+        size=both,
         train=train,
         test=torch.from_numpy(test).permute(0, 3, 1, 2).contiguous(),
         test_files=[replace(file, pixels=None) for file in test_files],
@@ -169,7 +173,7 @@ def _from_files(
     domain: Domain,
     folder: Path,
     paths: list[Path],
-    size: int,
+    size: tuple[int, int],
     scale: int,
     memory_gb: float,
     track: Track,
@@ -182,7 +186,8 @@ def _from_files(
         budget -= kept.nbytes
         return kept if budget >= 0 else None
 
-    smallest = size if domain.crop == "random" else max(2, size // scale)
+    low = max(2, size[0] // scale), max(2, size[1] // scale)
+    smallest = size if domain.crop == "random" else low
     files, unreadable = read_all(paths, smallest, prepare, track)
     if len({file.sha256 for file in files}) < FEWEST_IMAGES:
         found = f"{len(files)} usable images of {len(paths)}"
@@ -201,14 +206,13 @@ def skipped(unreadable: Sequence[Unreadable], names: int = 3) -> str:
     return f"{len(unreadable)} unreadable: {first}{more}"
 
 
-def _standins(domain: Domain, size: int, count: int, track: Track) -> list[ImageFile]:
+def _standins(domain: Domain, size: tuple[int, int], count: int, track: Track) -> list[ImageFile]:
     if domain.standin is None:
         raise InputError(
             f"the domain {domain.name} has no stand-in: give its images with "
             f"--data {domain.name}=DIR"
         )
-    # Random crops need some room around them.
-    side = size if domain.crop == "center" else 2 * size
+    side = _standin_side(domain, size)
     files = []
     for seed in track(range(count), count):
         pixels = domain.standin(side, seed)
@@ -217,47 +221,52 @@ def _standins(domain: Domain, size: int, count: int, track: Track) -> list[Image
                 f"the stand-in of the domain {domain.name} drew {pixels.dtype} "
                 f"{pixels.shape} instead of uint8 {(side, side, 3)}"
             )
-        files.append(ImageFile(f"stand-in-{seed:05d}", digest(pixels), side, side, pixels))
+        kept = _prepare(pixels, domain.crop, size)
+        files.append(ImageFile(f"stand-in-{seed:05d}", digest(pixels), side, side, kept))
     return files
 
 
-def _prepare(pixels: np.ndarray, crop: str, size: int) -> np.ndarray:
+def _standin_side(domain: Domain, size: tuple[int, int]) -> int:
+    """Stand-ins are drawn as squares; random crops need some room around them."""
+    return max(size) if domain.crop == "center" else 2 * max(size)
+
+
+def _prepare(pixels: np.ndarray, crop: str, size: ImageSize) -> np.ndarray:
     """What training keeps of an image: its middle at the right size, or all of it."""
     return fit(pixels, size) if crop == "center" else pixels
 
 
-def prepared_pixels(file: ImageFile, crop: str, size: int) -> np.ndarray:
+def prepared_pixels(file: ImageFile, crop: str, size: ImageSize) -> np.ndarray:
     """What training keeps of an image, read again where memory does not hold it."""
     if file.pixels is not None:
         return file.pixels
     return _prepare(read_rgb(Path(file.path)), crop, size)
 
 
-def _fixed_crop(file: ImageFile, domain: Domain, size: int) -> np.ndarray:
+def _fixed_crop(file: ImageFile, domain: Domain, size: ImageSize) -> np.ndarray:
     return center_crop(prepared_pixels(file, domain.crop, size), size)
 
 
 def read_again(
-    domain: Domain, folder: Path | None, files: Sequence[tuple[str, str]], size: int
+    domain: Domain, folder: Path | None, files: Sequence[tuple[str, str]], size: ImageSize
 ) -> Tensor:
-    """Some images that were prepared before, as they are tested: uint8 `(N, 3, size, size)`.
+    """Some images that were prepared before, as they are tested: uint8 `(N, 3, H, W)`.
 
     Args:
         domain: of the images.
         folder: where they are; None: they are stand-ins.
         files: of each its path below the folder (or a stand-in's name) and its content hash.
-        size: H = W.
+        size: H = W, or H and W.
 
     Raises:
         InputError: one is gone, or is another now.
     """
-    crops = []
+    crops, both = [], sides(size)
     for path, sha256 in files:
         try:
             if folder is None:
-                side = size if domain.crop == "center" else 2 * size
                 assert domain.standin is not None
-                pixels = domain.standin(side, int(path.rpartition("-")[2]))
+                pixels = domain.standin(_standin_side(domain, both), int(path.rpartition("-")[2]))
             else:
                 pixels = read_rgb(folder / path)
             same = digest(pixels) == sha256
@@ -266,7 +275,7 @@ def read_again(
             raise InputError(f"{domain.name}: {path} cannot be read any more: {error}") from error
         if not same:
             raise InputError(f"{domain.name}: {path} is no longer the image that it was")
-        crops.append(center_crop(_prepare(pixels, domain.crop, size), size))
+        crops.append(center_crop(_prepare(pixels, domain.crop, both), both))
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
 
 

@@ -96,12 +96,12 @@ class TrainingSamples(Dataset[tuple[Tensor, int]]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        size = self.size
-        pixels = prepared_pixels(self.files[index], self.crop, size)
+        height, width = self.size
+        pixels = prepared_pixels(self.files[index], self.crop, self.size)
         if self.crop == "random":
-            top = int(torch.randint(pixels.shape[0] - size + 1, ()))
-            left = int(torch.randint(pixels.shape[1] - size + 1, ()))
-            pixels = pixels[top : top + size, left : left + size]
+            top = int(torch.randint(pixels.shape[0] - height + 1, ()))
+            left = int(torch.randint(pixels.shape[1] - width + 1, ()))
+            pixels = pixels[top : top + height, left : left + width]
         hr = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
         sample = Samples(self.degradation.degrade(hr), hr)
         if self.flip and torch.rand(()) < 0.5:

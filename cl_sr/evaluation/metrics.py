@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from cl_sr.errors import InputError
 from cl_sr.evaluation.names import check_metrics
+from cl_sr.image_size import ImageSize, sides
 
 Protocol = Literal["rgb8", "y601"]
 MAX_PSNR = 80.0  # dB, of an image in a mean; pyiqa's cap
@@ -152,13 +153,13 @@ class ImageMetric:
 
 
 def build_metrics(
-    names: Sequence[str], protocol: Protocol, size: int, device: torch.device
+    names: Sequence[str], protocol: Protocol, size: ImageSize, device: torch.device
 ) -> list[ImageMetric]:
     """Metrics by name: those of this file, and whatever pyiqa compares image by image.
 
     Raises:
         InputError: unknown name; a metric whose weights cannot be had, or that does not work
-            with images of `size` pixels.
+            with images of `size` pixels (H = W, or H and W).
     """
     check_metrics(names)
     # One perfect image, such as a crop of plain sky, would make the mean of its domain infinite.
@@ -171,7 +172,7 @@ def build_metrics(
     return [own[name] if name in own else _pyiqa(name, size, device) for name in names]
 
 
-def _pyiqa(name: str, size: int, device: torch.device) -> ImageMetric:
+def _pyiqa(name: str, size: ImageSize, device: torch.device) -> ImageMetric:
     import pyiqa  # takes seconds, and few runs need it
 
     try:
@@ -188,13 +189,15 @@ def _pyiqa(name: str, size: int, device: torch.device) -> ImageMetric:
             result: Tensor = model(sr) if model.metric_mode == "NR" else model(sr, hr)
         return result.flatten()
 
-    probe = torch.linspace(0, 1, 2 * 3 * size * size, device=device).view(2, 3, size, size)
+    height, width = sides(size)
+    probe = torch.linspace(0, 1, 2 * 3 * height * width, device=device)
+    probe = probe.view(2, 3, height, width)
     try:
         with torch.no_grad():
             values = measure(probe, 1 - probe)
     except Exception as error:
         raise InputError(
-            f"eval.metrics: {name} does not work with {size}x{size} images ({_short(error)}): "
+            f"eval.metrics: {name} does not work with {height}x{width} images ({_short(error)}): "
             "leave it out"
         ) from error
     if len(values) != 2:

@@ -52,7 +52,8 @@ class Family:
         name: in configurations and checkpoints; of one's own file, its path takes its place.
         keys: its keys of a configuration.
         architecture: `(keys, image_size, conditional)` to the arguments of the net, of JSON
-            values. Raises ValueError where they make none.
+            values; `image_size` is H = W, or H and W where they differ. Raises ValueError where
+            they make none.
         model: `(architecture, **shared)` to a `Model` with random weights, from torch's global
             generator; `shared` is what every model has: `schedule`, `parametrization`,
             `conditional`, `scale`, `family`, `title`.
@@ -60,7 +61,7 @@ class Family:
 
     name: str
     keys: type[ModelKeys]
-    architecture: Callable[[Any, int, bool], dict[str, Any]]
+    architecture: Callable[[Any, Any, bool], dict[str, Any]]
     model: Callable[..., Model]
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from cl_sr.diffusion import NoiseSchedule
 from cl_sr.errors import InputError
+from cl_sr.image_size import image_size as sized
 from cl_sr.models.architecture import sr3_arguments
 from cl_sr.models.checkpoint import from_state
 from cl_sr.models.model import Model
@@ -20,7 +22,7 @@ from cl_sr.models.weights import State, below, check_keys, kind_of, merged
 def model_from_state(
     state: State,
     path: Path,
-    image_size: int | None,
+    image_size: int | Sequence[int] | None,
     overrides: dict[str, Any],
     schedule: NoiseSchedule | None = None,
 ) -> Model:
@@ -44,8 +46,10 @@ def model_from_state(
         any(name.startswith(mark) for name in own) for mark in ("downs.", "noise_level_mlp.")
     ):
         raise InputError(f"{path} is not SR3's U-Net: it looks {kind_of(state)}")
-    if type(image_size) not in (int, type(None)):
-        raise InputError(f"image_size={image_size!r} is no number of pixels")
+    try:
+        image_size = None if image_size is None else sized(image_size)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"image_size={image_size!r} is no number of pixels, and no two") from error
     try:
         inferred = sr3_arguments(own, image_size)
     except (IndexError, ValueError, ZeroDivisionError) as error:

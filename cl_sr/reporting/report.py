@@ -15,6 +15,7 @@ from cl_sr.errors import InputError
 from cl_sr.evaluation.matrix import BICUBIC, FORGETTING, GAIN, ForgettingMatrix
 from cl_sr.evaluation.statistics import Measured, difference
 from cl_sr.evaluation.windows import WindowError, growth
+from cl_sr.image_size import enlarged
 from cl_sr.reporting.leak import leak_table
 from cl_sr.reporting.tables import (
     Table,
@@ -200,7 +201,7 @@ def _protocol(record: Record) -> str:
     steps = last["steps"] or config["diffusion"]["steps"]
     return (
         f"Protocol {evaluation['protocol']}; low resolution: {images['kernel']}, "
-        f"x{images['scale']} ({images['size'] // images['scale']} to {images['size']} px); "
+        f"x{images['scale']} ({enlarged(images['size'], images['scale'])}); "
         f"sampler {last['sampler']}, {steps}{of} steps, "
         f"noise seeds from {evaluation['seed']}; {evaluation['split']} images: "
         f"{counts} ({', '.join(origins)}); "

@@ -12,6 +12,7 @@ from cl_sr.config import RunConfig, budgets
 from cl_sr.diffusion.sampling import Sampling
 from cl_sr.errors import InputError, nearest
 from cl_sr.evaluation.names import check_metrics
+from cl_sr.image_size import spelled
 from cl_sr.models.description import CONFIG, WEIGHTS, Description, is_checkpoint, read_description
 from cl_sr.models.family import find_family
 from cl_sr.strategies import Choice, Composition, find_strategy, spell, typed
@@ -174,10 +175,10 @@ def check_fit(config: RunConfig, about: Description) -> None:
             f"--init {path}: an unconditional network ({channels} input channels) "
             "cannot super-resolve; it is a prior for --strategy ddnm:prior=FILE"
         )
-    if about.image_size not in (None, size):
+    if about.image_size is not None and about.image_size != size:
         raise InputError(
-            f"--init {path} was trained at {about.image_size} pixels, and this run is at "
-            f"data.size={size}: set data.size={about.image_size}"
+            f"--init {path} was trained at {spelled(about.image_size)} pixels, and this run is "
+            f"at data.size={spelled(size)}: set data.size={spelled(about.image_size)}"
         )
     if about.scale not in (None, config.data.scale):
         raise InputError(

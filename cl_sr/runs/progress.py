@@ -23,6 +23,7 @@ from rich.text import Text
 from cl_sr.avalanche import BaseLogger
 from cl_sr.data.folder import Track
 from cl_sr.data.prepare import skipped
+from cl_sr.image_size import in_words
 from cl_sr.runs.loading import Loaded
 
 LINE_SECONDS = 15.0  # between plain lines
@@ -207,8 +208,8 @@ def describe(loaded: Loaded, name: str, messages: Console) -> None:
             )
         if data.enlarged:
             messages.print(
-                f"{data.label}: {data.enlarged} images are smaller than {data.size} pixels and "
-                "were enlarged: they have no detail to learn",
+                f"{data.label}: {data.enlarged} images are smaller than {in_words(data.size)} "
+                "pixels and were enlarged: they have no detail to learn",
                 style="yellow",
             )
         if data.unreadable:

@@ -151,6 +151,23 @@ def test_a_square_of_the_right_size_is_left_alone() -> None:
     assert fit(square, 8) is square
 
 
+@pytest.mark.parametrize("shape", [(40, 60), (60, 40), (9, 90), (16, 24), (24, 16)])
+def test_any_image_is_cut_to_any_shape(shape: tuple[int, int]) -> None:
+    """Enlarged or shrunk just until both sides reach: on one axis it is whole."""
+    height, width = shape
+    ramp = np.mgrid[:height, :width].astype(float)
+    ramp *= 255 / np.array([height - 1, width - 1])[:, None, None]
+    image = np.dstack([*ramp, ramp[0]]).astype(np.uint8)
+    cut = fit(image, (16, 24))
+    assert cut.shape == (16, 24, 3)
+    whole = 0 if height / 16 <= width / 24 else 1
+    along = cut[..., whole].mean(axis=1 - whole)
+    assert along[0] <= 12
+    assert along[-1] >= 243
+    middle = cut.astype(float).mean(axis=(0, 1))
+    assert middle == pytest.approx([127.5, 127.5, 127.5], abs=3)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
 def test_pipes_are_left_alone_and_dangling_links_are_told(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
