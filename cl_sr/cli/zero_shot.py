@@ -106,12 +106,11 @@ def _restore(
 
     messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     with messages.status("starting (torch takes some seconds)"):
-        import numpy as np
         import torch
         from PIL import Image
 
         from cl_sr.cli.pictures import draw_all
-        from cl_sr.data.folder import read_rgb
+        from cl_sr.data.folder import picture_of, read_pixels
         from cl_sr.degradations import AveragePool, Bicubic
         from cl_sr.degradations.pixels import STEPS
         from cl_sr.diffusion.times import travel_times
@@ -133,7 +132,7 @@ def _restore(
         raise InputError(f"{error} (the prior has {total} time-steps)") from error
 
     def read(source: Path) -> torch.Tensor:
-        return torch.from_numpy(read_rgb(source).transpose(2, 0, 1).copy())
+        return torch.from_numpy(read_pixels(source, prior.channels).transpose(2, 0, 1).copy())
 
     def draw(
         _: Path, low: torch.Tensor, progress: Callable[[float], None]
@@ -147,7 +146,7 @@ def _restore(
             f"{low.shape[2]}x{low.shape[1]} to {image.shape[2]}x{image.shape[1]} pixels, "
             f"consistent with the input to {consistency:.1f} dB"
         )
-        return Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy())), told
+        return picture_of(image.permute(1, 2, 0).contiguous().numpy()), told
 
     def too_large(low: torch.Tensor) -> str:
         return (

@@ -50,6 +50,7 @@ class DataConfig(Section):
     root: AbsolutePath | None = Field(None, description="folder with one folder a domain")
     folders: dict[str, AbsolutePath] = Field({}, description="the folder of single domains")
     size: Pixels = Field(32, description="of high-resolution images: H = W, or [H, W]")
+    channels: Literal[1, 3] = Field(3, description="of images: 3, or 1 to make them grey")
     scale: Annotated[int, Field(ge=2, le=1024)] = Field(4, description="high over low resolution")
     kernel: Annotated[str, AfterValidator(check_degradation)] = Field(
         "bicubic", description="how low-resolution images are made: bicubic or area"

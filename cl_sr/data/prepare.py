@@ -26,8 +26,10 @@ from cl_sr.data.folder import (
     digest,
     find_images,
     fit,
+    of_channels,
+    picture_of,
     read_all,
-    read_rgb,
+    read_pixels,
     untracked,
 )
 from cl_sr.data.layouts import high_resolution
@@ -50,9 +52,10 @@ class DomainData:
         domain: what they show.
         origin: `folder` (real images) or `stand-in` (drawn by code).
         size: H and W of the high-resolution images.
-        train: images to train on. Their pixels are `(H, W, 3)` in a domain with `center`
+        channels: of the images: 3, or 1 for grey ones.
+        train: images to train on. Their pixels are `(H, W, C)` in a domain with `center`
             crops, and whole images with `random` crops; None where memory would not hold them.
-        test: uint8 `(N, 3, H, W)`, fixed crops.
+        test: uint8 `(N, C, H, W)`, fixed crops.
         test_files: what `test` was made from, in its order, without pixels.
         duplicates: how many images are exact copies of another.
         leaked: how many test images have a copy that is trained on; none in a split by content.
@@ -65,6 +68,7 @@ class DomainData:
     domain: Domain
     origin: Origin
     size: tuple[int, int]
+    channels: int
     train: list[ImageFile]
     test: Tensor
     test_files: list[ImageFile]
@@ -94,6 +98,7 @@ def load_domain(
     *,
     size: ImageSize,
     scale: int,
+    channels: int = 3,
     standin_images: int = 1000,
     how: Split = "content",
     split_seed: int = 0,
@@ -110,6 +115,7 @@ def load_domain(
         folder: where its images are, at any depth.
         size: of high-resolution images: H = W, or H and W.
         scale: high over low resolution.
+        channels: 3, or 1 to make them grey.
         standin_images: how many to draw.
         how: `content` keeps all copies of an image on one side, `random` does not.
         split_seed: of the 70/30 split.
@@ -128,9 +134,11 @@ def load_domain(
     both = sides(size)
     if folder is not None:
         paths, left_out = _find(domain, folder)
-        files, unreadable = _from_files(domain, folder, paths, both, scale, memory_gb, track)
+        files, unreadable = _from_files(
+            domain, folder, paths, both, scale, channels, memory_gb, track
+        )
     else:
-        files = _standins(domain, both, standin_images, track)
+        files = _standins(domain, both, channels, standin_images, track)
     if copies:
         random = np.random.default_rng(split_seed)
         files += [files[k] for k in random.integers(0, len(files), round(copies * len(files)))]
@@ -142,11 +150,13 @@ def load_domain(
         test_files = list({file.sha256: file for file in reversed(test_files)}.values())[::-1]
     train = train[: math.ceil(round(share * len(train), 6))]
     seen = {file.sha256 for file in train}
-    test = np.stack([_fixed_crop(file, domain, both) for file in test_files])
+    whole = [prepared_pixels(file, domain.crop, both, channels) for file in test_files]
+    test = np.stack([center_crop(pixels, both) for pixels in whole])
     return DomainData(
         domain=domain,
         origin="stand-in" if folder is None else "folder",
         size=both,
+        channels=channels,
         train=train,
         test=torch.from_numpy(test).permute(0, 3, 1, 2).contiguous(),
         test_files=[replace(file, pixels=None) for file in test_files],
@@ -175,6 +185,7 @@ def _from_files(
     paths: list[Path],
     size: tuple[int, int],
     scale: int,
+    channels: int,
     memory_gb: float,
     track: Track,
 ) -> tuple[list[ImageFile], list[Unreadable]]:
@@ -188,7 +199,7 @@ def _from_files(
 
     low = max(2, size[0] // scale), max(2, size[1] // scale)
     smallest = size if domain.crop == "random" else low
-    files, unreadable = read_all(paths, smallest, prepare, track)
+    files, unreadable = read_all(paths, smallest, prepare, track, channels)
     if len({file.sha256 for file in files}) < FEWEST_IMAGES:
         found = f"{len(files)} usable images of {len(paths)}"
         why = f" ({skipped(unreadable)})" if unreadable else ""
@@ -206,29 +217,33 @@ def skipped(unreadable: Sequence[Unreadable], names: int = 3) -> str:
     return f"{len(unreadable)} unreadable: {first}{more}"
 
 
-def _standins(domain: Domain, size: tuple[int, int], count: int, track: Track) -> list[ImageFile]:
+def _standins(
+    domain: Domain, size: tuple[int, int], channels: int, count: int, track: Track
+) -> list[ImageFile]:
     if domain.standin is None:
         raise InputError(
             f"the domain {domain.name} has no stand-in: give its images with "
             f"--data {domain.name}=DIR"
         )
-    side = _standin_side(domain, size)
     files = []
     for seed in track(range(count), count):
-        pixels = domain.standin(side, seed)
-        if pixels.shape != (side, side, 3) or pixels.dtype != np.uint8:
-            raise InputError(
-                f"the stand-in of the domain {domain.name} drew {pixels.dtype} "
-                f"{pixels.shape} instead of uint8 {(side, side, 3)}"
-            )
-        kept = _prepare(pixels, domain.crop, size)
+        pixels = _standin(domain, size, channels, seed)
+        side, kept = len(pixels), _prepare(pixels, domain.crop, size)
         files.append(ImageFile(f"stand-in-{seed:05d}", digest(pixels), side, side, kept))
     return files
 
 
-def _standin_side(domain: Domain, size: tuple[int, int]) -> int:
+def _standin(domain: Domain, size: tuple[int, int], channels: int, seed: int) -> np.ndarray:
     """Stand-ins are drawn as squares; random crops need some room around them."""
-    return max(size) if domain.crop == "center" else 2 * max(size)
+    assert domain.standin is not None
+    side = max(size) if domain.crop == "center" else 2 * max(size)
+    pixels = domain.standin(side, seed)
+    if pixels.shape != (side, side, 3) or pixels.dtype != np.uint8:
+        raise InputError(
+            f"the stand-in of the domain {domain.name} drew {pixels.dtype} "
+            f"{pixels.shape} instead of uint8 {(side, side, 3)}"
+        )
+    return pixels if channels == 3 else of_channels(picture_of(pixels), channels)
 
 
 def _prepare(pixels: np.ndarray, crop: str, size: ImageSize) -> np.ndarray:
@@ -236,27 +251,28 @@ def _prepare(pixels: np.ndarray, crop: str, size: ImageSize) -> np.ndarray:
     return fit(pixels, size) if crop == "center" else pixels
 
 
-def prepared_pixels(file: ImageFile, crop: str, size: ImageSize) -> np.ndarray:
+def prepared_pixels(file: ImageFile, crop: str, size: ImageSize, channels: int = 3) -> np.ndarray:
     """What training keeps of an image, read again where memory does not hold it."""
     if file.pixels is not None:
         return file.pixels
-    return _prepare(read_rgb(Path(file.path)), crop, size)
-
-
-def _fixed_crop(file: ImageFile, domain: Domain, size: ImageSize) -> np.ndarray:
-    return center_crop(prepared_pixels(file, domain.crop, size), size)
+    return _prepare(read_pixels(Path(file.path), channels), crop, size)
 
 
 def read_again(
-    domain: Domain, folder: Path | None, files: Sequence[tuple[str, str]], size: ImageSize
+    domain: Domain,
+    folder: Path | None,
+    files: Sequence[tuple[str, str]],
+    size: ImageSize,
+    channels: int = 3,
 ) -> Tensor:
-    """Some images that were prepared before, as they are tested: uint8 `(N, 3, H, W)`.
+    """Some images that were prepared before, as they are tested: uint8 `(N, C, H, W)`.
 
     Args:
         domain: of the images.
         folder: where they are; None: they are stand-ins.
         files: of each its path below the folder (or a stand-in's name) and its content hash.
         size: H = W, or H and W.
+        channels: 3, or 1 for grey images.
 
     Raises:
         InputError: one is gone, or is another now.
@@ -265,10 +281,9 @@ def read_again(
     for path, sha256 in files:
         try:
             if folder is None:
-                assert domain.standin is not None
-                pixels = domain.standin(_standin_side(domain, both), int(path.rpartition("-")[2]))
+                pixels = _standin(domain, both, channels, int(path.rpartition("-")[2]))
             else:
-                pixels = read_rgb(folder / path)
+                pixels = read_pixels(folder / path, channels)
             same = digest(pixels) == sha256
         # Damaged files make Pillow raise OSError, SyntaxError, struct.error and more.
         except Exception as error:

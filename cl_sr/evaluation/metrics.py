@@ -34,7 +34,7 @@ def eight_bit(images: Tensor) -> Tensor:
 def _channels(images: Tensor, protocol: Protocol) -> Tensor:
     """What the protocol compares: float64 `(B, C, H, W)` on a scale of 255."""
     rgb = eight_bit(images)
-    if protocol == "rgb8":
+    if protocol == "rgb8" or (protocol == "y601" and rgb.shape[1] == 1):
         return rgb
     if protocol == "y601":
         weights = torch.tensor([65.481, 128.553, 24.966], dtype=rgb.dtype, device=rgb.device)
@@ -43,9 +43,10 @@ def _channels(images: Tensor, protocol: Protocol) -> Tensor:
 
 
 def _pair(a: Tensor, b: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
-    if a.shape != b.shape or a.ndim != 4 or a.shape[1] != 3:
+    if a.shape != b.shape or a.ndim != 4 or a.shape[1] not in (1, 3):
         raise ValueError(
-            f"images must both be (B, 3, H, W), not {tuple(a.shape)}, {tuple(b.shape)}"
+            "images must both be (B, 3, H, W), or (B, 1, H, W) where they are grey, not "
+            f"{tuple(a.shape)}, {tuple(b.shape)}"
         )
     return _channels(a, protocol), _channels(b, protocol)
 
@@ -57,6 +58,7 @@ def psnr(a: Tensor, b: Tensor, protocol: Protocol = "rgb8") -> Tensor:
         a, b: images `(B, 3, H, W)` in [0, 1].
         protocol: `rgb8`: RGB, clamped, rounded to 8 bit, range 255, no border crop (the public
             SR3 code). `y601`: the same on the luma of BT.601 (16..235; BasicSR's Y channel).
+            Both take grey images `(B, 1, H, W)` as they are (0..255), as BasicSR does.
 
     Returns:
         float64 `(B,)`.
@@ -184,6 +186,7 @@ def _pyiqa(name: str, size: ImageSize, device: torch.device) -> ImageMetric:
         ) from error
 
     def measure(sr: Tensor, hr: Tensor) -> Tensor:
+        sr, hr = (images.expand(-1, 3, -1, -1) for images in (sr, hr))  # where they are grey
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             result: Tensor = model(sr) if model.metric_mode == "NR" else model(sr, hr)

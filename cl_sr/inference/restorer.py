@@ -21,6 +21,7 @@ from cl_sr.inference.nets import Nets
 from cl_sr.inference.pictures import composed, opened
 from cl_sr.inference.tiles import TiledDenoiser, Tiles, reflected, step_of, tiles_for
 from cl_sr.models import Model, Prior, sr3_prior
+from cl_sr.models.model import image_channels
 from cl_sr.strategies.base import Experts
 from cl_sr.zero_shot import Operator, ddnm
 
@@ -117,9 +118,9 @@ class Restorer:
         """Super-resolve images.
 
         Args:
-            lr: low-resolution images, floats `(B, 3, h, w)` in [0, 1]; they are rounded to 8 bit,
-                as those that the model was trained with. `h * scale` and `w * scale` must be
-                multiples of what the net halves its input by.
+            lr: low-resolution images, floats `(B, 3, h, w)` in [0, 1] (one channel: grey), which
+                are rounded to 8 bit, as those that the model was trained with. `h * scale` and
+                `w * scale` must be multiples of what the net halves its input by.
             sampler, steps, eta: in the place of this restorer's sampling.
             seeds: of the noise, one an image; None: 0, 1, ... An image's result depends on its
                 seed and not on the others.
@@ -131,13 +132,7 @@ class Restorer:
             ValueError: tensors of another shape or range, not a seed for each image, or an unknown
                 sampler.
         """
-        if lr.ndim != 4 or lr.shape[1] != 3 or not lr.is_floating_point():
-            raise ValueError(f"lr must be floats (B, 3, h, w), not {lr.dtype} {tuple(lr.shape)}")
-        least, most = (float(end) for end in lr.aminmax()) if lr.numel() else (0.0, 1.0)
-        if not -0.5 <= least <= most <= 1.5:  # what was resized may lie a little beyond [0, 1]
-            raise ValueError(
-                f"lr must be in [0, 1], not in [{least:g}, {most:g}]: divide 8-bit values by 255"
-            )
+        _check_floats(lr, image_channels(self.model))
         first = self.sampling.seed
         seeds = range(first, first + len(lr)) if seeds is None else seeds
         if len(seeds) != len(lr):
@@ -159,7 +154,7 @@ class Restorer:
         """
         sampling = sampling or self.sampling
         height, width = (side * self.scale for side in lr.shape[-2:])
-        parts = [torch.empty(0, 3, height, width, device=self.device)]
+        parts = [torch.empty(0, lr.shape[1], height, width, device=self.device)]
         for first in range(0, len(lr), self.batch):
             rows = slice(first, first + self.batch)
             draw = self._draw_ddnm if sampling.sampler == DDNM else self._draw
@@ -220,7 +215,7 @@ class Restorer:
         if sampling.sampler == DDNM:
             raise ValueError("DDNM draws with a prior: cl-sr zero-shot takes pictures of any size")
         tiles = tiles_for(self.model, self.scale, tile, overlap)
-        colours, rest = opened(picture)
+        colours, rest = opened(picture, image_channels(self.model))
         lr = torch.from_numpy(colours)[None].to(self.device)
         images = self._large(lr, seed, sampling, tiles, by_tile, progress)
         return composed(to_bytes(images)[0], rest)
@@ -386,6 +381,18 @@ class BatchDenoiser:
         shown = self._shown[number]
         denoise = Denoiser(model.net, model.parametrization, self._restorer._autocast)
         return denoise(noisy, None if shown is None else shown[rows], level)
+
+
+def _check_floats(lr: Tensor, channels: int) -> None:
+    if lr.ndim != 4 or lr.shape[1] != channels or not lr.is_floating_point():
+        raise ValueError(
+            f"lr must be floats (B, {channels}, h, w), not {lr.dtype} {tuple(lr.shape)}"
+        )
+    least, most = (float(end) for end in lr.aminmax()) if lr.numel() else (0.0, 1.0)
+    if not -0.5 <= least <= most <= 1.5:  # what was resized may lie a little beyond [0, 1]
+        raise ValueError(
+            f"lr must be in [0, 1], not in [{least:g}, {most:g}]: divide 8-bit values by 255"
+        )
 
 
 def _go_on() -> None:

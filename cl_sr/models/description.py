@@ -55,6 +55,11 @@ class Description:
         except (KeyError, TypeError, ValueError):
             return None
 
+    @property
+    def channels(self) -> int:
+        """Of images: 1 where they are grey."""
+        return 1 if self.architecture.get("out_channel") == 1 else 3
+
     def to_json(self) -> dict[str, Any]:
         return {"kind": KIND, **asdict(self)}
 
@@ -75,7 +80,7 @@ def read_description(folder: Path) -> Description:
     try:
         if kind == OLD_KIND:
             unet, scale = values["unet"], values.get("scale")
-            conditional = unet["in_channel"] != 3
+            conditional = unet["in_channel"] != unet.get("out_channel", 3)
             return Description("sr3", unet, values["diffusion"], conditional, scale=scale)
         if kind != KIND:
             raise InputError(f"{folder} is not a cl-sr checkpoint: its config.json is another's")

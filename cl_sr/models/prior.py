@@ -40,16 +40,20 @@ class Prior(nn.Module):
     """An unconditional diffusion model: `prior(noisy, timestep)` answers the noise.
 
     Args:
-        net: `net(noisy, timestep)`, whose first three channels of output are the noise.
+        net: `net(noisy, timestep)`, whose first channels of output are the noise.
         schedule: the one that it was trained with.
         multiple: H and W must be multiples of this.
+        channels: of images: 3, or 1 for grey ones.
 
     Attributes:
-        net, schedule, multiple: as above.
+        net, schedule, multiple, channels: as above.
     """
 
-    def __init__(self, net: nn.Module, schedule: NoiseSchedule, multiple: int = 1) -> None:
+    def __init__(
+        self, net: nn.Module, schedule: NoiseSchedule, multiple: int = 1, channels: int = 3
+    ) -> None:
         super().__init__()
+        self.channels = channels
         self.net = net
         self.schedule = schedule
         self.multiple = multiple
@@ -58,20 +62,24 @@ class Prior(nn.Module):
         """The noise in images.
 
         Args:
-            noisy: `(B, 3, H, W)`, about [-1, 1] plus noise.
+            noisy: `(B, C, H, W)`, about [-1, 1] plus noise; C as the prior's `channels`.
             timestep: `(B,)` or one number, from 0 (nearly clean) to T - 1: `t` has the noise of
                 `schedule.gammas[t + 1]`.
 
         Returns:
-            `(B, 3, H, W)`.
+            `(B, C, H, W)`.
         """
+        if noisy.shape[1] != self.channels:
+            raise ValueError(
+                f"the prior takes images of {self.channels} channels, not {noisy.shape[1]}"
+            )
         if any(size % self.multiple for size in noisy.shape[-2:]):
             raise ValueError(
                 f"the prior needs sizes that are multiples of {self.multiple}, "
                 f"not {noisy.shape[-2]}x{noisy.shape[-1]}"
             )
         timestep = torch.as_tensor(timestep, device=noisy.device).flatten().expand(noisy.shape[0])
-        noise: Tensor = self.net(noisy, timestep)[:, :3]
+        noise: Tensor = self.net(noisy, timestep)[:, : self.channels]
         return noise
 
 
@@ -106,7 +114,7 @@ class NoiseOf(nn.Module):
 
     def forward(self, noisy: Tensor, timestep: Tensor) -> Tensor:
         level, sigma = self.levels[timestep.long()], self.sigmas[timestep.long()]
-        output = self.ask(self.net, noisy, timestep, level)[:, :3]
+        output = self.ask(self.net, noisy, timestep, level)[:, : noisy.shape[1]]
         return self.parametrization.noise(output, noisy, level, sigma)
 
 
@@ -124,7 +132,7 @@ def sr3_prior(model: Model, schedule: NoiseSchedule | None = None) -> Prior:
     """An unconditional SR3 model as a prior.
 
     Args:
-        model: with a net of 3 input channels.
+        model: with a net that takes as many channels as it gives.
         schedule: in the place of its own.
 
     Raises:
@@ -132,15 +140,16 @@ def sr3_prior(model: Model, schedule: NoiseSchedule | None = None) -> Prior:
     """
     if model.family != "sr3":
         raise InputError(f"a model of the family {model.family} is no prior: SR3's can be one")
-    channels = model.architecture["in_channel"]
-    if model.conditional or channels != 3:
+    takes, gives = (model.architecture[name] for name in ("in_channel", "out_channel"))
+    if model.conditional or takes != gives:
         raise InputError(
-            f"this SR3 network is conditional ({channels} input channels): a prior "
-            "is unconditional and has 3; start a run from it with --init instead"
+            f"this SR3 network is conditional (it takes {takes} channels and gives {gives}): a "
+            "prior is unconditional and takes as many as it gives; start a run from it with --init "
+            "instead"
         )
     schedule = schedule or model.schedule
     noise = NoiseOf(model.net, _by_level, schedule, model.parametrization.prediction)
-    return Prior(noise, schedule, model.multiple)
+    return Prior(noise, schedule, model.multiple, gives)
 
 
 def load_prior(path: Path | str, schedule: NoiseSchedule | None = None, **overrides: Any) -> Prior:
@@ -202,7 +211,8 @@ def _load_guided(
     arguments = merged(inferred, overrides, [*inferred, *optional], path)
     net = build(GuidedUNet, arguments, state, path)
     _check_channels(arguments["in_channels"], arguments["out_channels"], path)
-    return Prior(net, schedule, 2 ** (len(arguments["channel_mult"]) - 1)).eval()
+    multiple = 2 ** (len(arguments["channel_mult"]) - 1)
+    return Prior(net, schedule, multiple, arguments["in_channels"]).eval()
 
 
 def _load_ddpm(
@@ -215,7 +225,8 @@ def _load_ddpm(
     arguments = merged(inferred, overrides, [*inferred, "dropout"], path)
     net = build(DDPMUNet, arguments, state, path)
     _check_channels(arguments["in_channels"], arguments["out_ch"], path)
-    return Prior(net, schedule, 2 ** (len(arguments["ch_mult"]) - 1)).eval()
+    multiple = 2 ** (len(arguments["ch_mult"]) - 1)
+    return Prior(net, schedule, multiple, arguments["in_channels"]).eval()
 
 
 def _inferred(infer: Any, state: State, path: Path, *more: Any) -> dict[str, Any]:
@@ -229,10 +240,10 @@ def _inferred(infer: Any, state: State, path: Path, *more: Any) -> dict[str, Any
 
 
 def _check_channels(channels_in: int, channels_out: int, path: Path) -> None:
-    if channels_in != 3 or channels_out not in (3, 6):
+    if channels_in not in (1, 3) or channels_out not in (channels_in, 2 * channels_in):
         raise InputError(
             f"{path} takes {channels_in} channels and gives {channels_out}: an unconditional prior "
-            "takes 3 and gives 3, or 6 where it learns its variance"
+            "takes 3 (or 1: grey) and gives as many, or twice as many where it learns its variance"
         )
 
 
@@ -279,7 +290,8 @@ def _load_diffusers(
     if prediction is None:
         raise InputError(f"{scheduler}: unknown prediction_type {about['prediction_type']!r}")
     multiple = 2 ** (len(config.block_out_channels) - 1)
-    return Prior(NoiseOf(net, _by_diffusers, schedule, prediction), schedule, multiple).eval()
+    noise = NoiseOf(net, _by_diffusers, schedule, prediction)
+    return Prior(noise, schedule, multiple, config.in_channels).eval()
 
 
 def _scheduler_files(folder: Path, unet: Path) -> list[Path]:

@@ -55,6 +55,12 @@ def model_from_state(
     except (IndexError, ValueError, ZeroDivisionError) as error:
         raise InputError(f"{path} lacks what tells SR3's architecture: {error}") from error
     architecture = merged(inferred, overrides, [*inferred, "dropout"], path)
+    takes, gives = architecture["in_channel"], architecture["out_channel"]
+    if gives not in (1, 3) or takes not in (gives, 2 * gives):
+        raise InputError(
+            f"{path} takes {takes} channels and gives {gives}: SR3's net takes 6 and gives 3, for "
+            "grey images 2 and 1; a prior takes as many as it gives"
+        )
     if buffers:
         schedule = _schedule(buffers, path)
     return from_state(
@@ -63,7 +69,7 @@ def model_from_state(
         path,
         family="sr3",
         schedule=schedule or NoiseSchedule.linear(),
-        conditional=architecture["in_channel"] != 3,
+        conditional=takes != gives,
     )
 
 

@@ -142,7 +142,7 @@ class SR3UNet(nn.Module):
     """The denoising network of SR3 (arXiv 2104.07636), as the public SR3 code builds it.
 
     Args:
-        in_channel: 6 with a condition (condition and noisy image), 3 without.
+        in_channel: 6 with a condition (condition and noisy image), 3 without; 2 and 1 for grey.
         out_channel: channels of the answer.
         inner_channel: channels at full resolution, even.
         norm_groups: of every group norm; must divide all channel counts.
@@ -157,6 +157,7 @@ class SR3UNet(nn.Module):
 
     Attributes:
         config: these arguments.
+        channels: of images.
 
     Raises:
         ValueError: sizes that do not divide.
@@ -187,6 +188,7 @@ class SR3UNet(nn.Module):
             "dropout": dropout,
             "image_size": image_size if isinstance(image_size, int) else list(image_size),
         }
+        self.channels = out_channel
         self.noise_level_mlp = nn.Sequential(
             LevelEncoding(inner_channel),
             nn.Linear(inner_channel, inner_channel * 4),

@@ -194,6 +194,7 @@ def _protocol(record: Record) -> str:
     config, data = record.settings, record.environment["data"]
     images, evaluation = config["data"], config["eval"]
     counts = ", ".join(f"{r['domain']} {r['n']}" for r in _last(record.metrics)) or "none"
+    grey = ", grey" if images["channels"] == 1 else ""
     origins = sorted({domain["source"] for domain in data.values()})
     last = record.metrics[-1] if record.metrics else evaluation
     own = last["sampler"] == evaluation["sampler"]  # not that of a prior with a schedule of its own
@@ -201,7 +202,7 @@ def _protocol(record: Record) -> str:
     steps = last["steps"] or config["diffusion"]["steps"]
     return (
         f"Protocol {evaluation['protocol']}; low resolution: {images['kernel']}, "
-        f"x{images['scale']} ({enlarged(images['size'], images['scale'])}); "
+        f"x{images['scale']} ({enlarged(images['size'], images['scale'])}{grey}); "
         f"sampler {last['sampler']}, {steps}{of} steps, "
         f"noise seeds from {evaluation['seed']}; {evaluation['split']} images: "
         f"{counts} ({', '.join(origins)}); "

@@ -50,7 +50,8 @@ def build_model(config: RunConfig, conditional: bool = True) -> Model:
         config.diffusion.residual_scale,
     )
     try:
-        architecture = family.architecture(config.model, config.data.size, conditional)
+        data = config.data
+        architecture = family.arguments(config.model, data.size, conditional, data.channels)
         return family.model(
             architecture,
             schedule=_schedule(config),
@@ -96,6 +97,11 @@ def _prior(config: RunConfig, zero_shot: ZeroShot) -> Model:
         raise InputError(
             f"the prior {zero_shot.prior} needs image sizes that are multiples of "
             f"{prior.multiple}, and data.size={spelled(config.data.size)} is none"
+        )
+    if prior.channels != config.data.channels:
+        raise InputError(
+            f"the prior {zero_shot.prior} is for images of {prior.channels} channels, and this "
+            f"run is at data.channels={config.data.channels}: set data.channels={prior.channels}"
         )
     return Model(
         prior,

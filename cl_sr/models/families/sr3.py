@@ -31,12 +31,15 @@ class SR3Keys(ModelKeys):
     dropout: Fraction = Field(0.0, description="in the residual blocks")
 
 
-def architecture(keys: SR3Keys, image_size: ImageSize, conditional: bool) -> dict[str, Any]:
+def architecture(
+    keys: SR3Keys, image_size: ImageSize, conditional: bool, channels: int = 3
+) -> dict[str, Any]:
     """The arguments of `SR3UNet`."""
     check_sizes(keys.inner_channel, keys.channel_mults, keys.norm_groups, image_size)
     own = keys.model_dump(mode="json", exclude={"family"})
     size = image_size if isinstance(image_size, int) else list(image_size)
-    return {"in_channel": 6 if conditional else 3, "image_size": size, **own}
+    shapes = {"in_channel": channels * (1 + conditional), "out_channel": channels}
+    return {**shapes, "image_size": size, **own}
 
 
 def model(architecture: Mapping[str, Any], **shared: Any) -> Model:
