@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cl_sr.image_size import ImageSize, sides
 
@@ -129,6 +129,18 @@ def of_8_bit(grey: Image.Image, peak: float) -> np.ndarray:
     return np.clip(np.rint(values * (255 / peak)), 0, 255).astype(np.uint8)
 
 
+def why_not(path: Path, error: Exception) -> str:
+    """Why an image could not be read, in one line without the path."""
+    if path.is_dir():
+        return "a folder that cannot be read"
+    if isinstance(error, UnidentifiedImageError):
+        kinds = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        return f"not a {kinds} image" if path.stat().st_size else "an empty file"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def fit(pixels: np.ndarray, size: ImageSize) -> np.ndarray:
     """Resize until both sides reach `size` (bicubic) and cut out the middle: `(H, W, C)`.
 
@@ -192,7 +204,7 @@ def _read(
         pixels = read_pixels(path, channels)
     # Damaged files make Pillow raise OSError, SyntaxError, struct.error and more.
     except Exception as error:
-        return Unreadable(path, " ".join(str(error).split())[:200] or type(error).__name__)
+        return Unreadable(path, why_not(path, error))
     height, width = pixels.shape[:2]
     high, wide = sides(smallest)
     if height < high or width < wide:

@@ -30,9 +30,9 @@ LOW = (
     r"input|noisy"
 )
 # Beside these words: how it was degraded, and parts that were cut out.
-BESIDE = r"unknown|mild|difficult|wild|nearest|area|gaussian|real|x|sub"
+BESIDE = r"unknown|mild|difficult|wild|nearest|area|gaussian|gamma|comp|real|x|sub"
 WORD = rf"(?<![a-z])(?:{HIGH}|{LOW}|{BESIDE})(?![a-z])"
-SIZE = r"(?:x\d+[mdw]?\d*|\d+x)"
+SIZE = r"(?:x\d+[mdw]?\d*|(?<![a-z0-9])\d+x)"
 STEM_END = re.compile(rf"(_s\d+|{SIZE})+$")
 STEM_ROLE = re.compile(rf"[_-](?:({HIGH})|({LOW}))[_-]?\d*$")
 
@@ -109,7 +109,7 @@ def _folder_role(folder: str) -> tuple[int, str, tuple[str, ...]]:
             said, rest = rank or LOWER, ""
         elif re.fullmatch(rf"{SIZE}?_?sub", words):
             said, rest = min(rank or PARTS, PARTS), ""
-        elif _has(words, HIGH) != _has(words, LOW):  # the innermost folder knows best
+        elif _has(words, HIGH) or _has(words, LOW):  # the innermost folder knows best
             said = LOWER if _has(words, LOW) else PARTS if _has(words, "sub") else WHOLE
             rest = " ".join(re.sub(rf"{WORD}|[^a-z]+", " ", words).split())
         if rest != words:

@@ -97,6 +97,35 @@ def test_broken_files_are_set_aside_with_a_reason(tmp_path: Path) -> None:
     assert all(u.reason and "\n" not in u.reason for u in unreadable)
 
 
+def test_the_reasons_say_what_is_wrong_without_the_path(tmp_path: Path) -> None:
+    whole = save(tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "page.jpg").write_text("<html>")
+    (tmp_path / "link.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "locked").mkdir()
+    Image.fromarray(COLOURS[:1, :1]).save(tmp_path / "pixel.png")
+    paths = [*find_images(tmp_path), tmp_path / "locked"]  # as one that cannot be read is told
+    _, unreadable = read_all(paths, 2, lambda pixels: pixels)
+    assert {u.path.name: u.reason for u in unreadable} == {
+        "cut.png": "image file is truncated",
+        "empty.png": "an empty file",
+        "link.png": "No such file or directory",
+        "locked": "a folder that cannot be read",
+        "page.jpg": "not a JPEG, PNG, WEBP, BMP or TIFF image",
+        "pixel.png": "1x1 pixels, at least 2 are needed",
+    }
+
+
+def test_long_images_are_read(tmp_path: Path) -> None:
+    Image.new("RGB", (30_000, 20), "red").save(tmp_path / "strip.png")
+    (image,), unreadable = read_all(find_images(tmp_path), 2, lambda pixels: fit(pixels, 16))
+    assert not unreadable
+    assert (image.width, image.height) == (30_000, 20)
+    assert image.pixels is not None
+    assert image.pixels.shape == (16, 16, 3)
+
+
 def test_decompression_bombs_are_set_aside_unopened(tmp_path: Path) -> None:
     """A few bytes that say that they are 50,000 x 50,000 pixels."""
     whole = b"\x89PNG\r\n\x1a\n"

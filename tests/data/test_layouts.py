@@ -50,6 +50,13 @@ LAYOUTS: dict[str, tuple[list[str], list[str]]] = {
     "of splits": (["train/HR/%", "val/HR/1%"], ["train/LR/%", "val/LR/1%"]),
     "in one word": (["trainHR/%"], ["trainLR/%"]),
     "target and input": (["target/%"], ["input/%"]),
+    "REDS's": (
+        ["train/train_sharp/000/%"],
+        ["train/train_blur/000/%", "train/train_blur_comp/000/%",
+         "train/train_sharp_bicubic/X4/000/%"],
+    ),
+    "scales in names": (["HR/%", "HR/fox%"], ["LR/%_4x", "LR/foxx4%"]),
+    "in a folder of pairs": (["HR_LR_pairs/HR/%"], ["HR_LR_pairs/LR/%"]),
 }  # fmt: skip
 
 PLAIN: dict[str, list[str]] = {
