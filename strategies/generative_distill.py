@@ -71,8 +71,8 @@ class GenerativeDistill(Drawing):
         for k in range(learner.number):
             count = self.size // learner.number + (k < self.size % learner.number)
             drawn = Gaussian(**memory[f"domain-{k}"]).draw(count)
-            side = round((drawn.shape[1] // 3) ** 0.5)
-            low = (drawn.view(-1, 3, side, side) * 255).round().clamp(0, 255).to(torch.uint8)
+            low = drawn.view(-1, *learner.images.shape)
+            low = (low * 255).round().clamp(0, 255).to(torch.uint8)
             first = derived_seed(learner.seed, learner.number, k) % 2**31
             seeds = range(first, first + count)
             images = learner.restore(low, seeds, memory["teacher"], self.sampling, self.batch)

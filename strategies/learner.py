@@ -24,9 +24,13 @@ class Images(Protocol):
 
     Attributes:
         flip: whether they are mirrored at random, and images of the past are to be, too.
+        shape: of a low-resolution image, `(3, h, w)`; of a grey one `(1, h, w)`.
     """
 
     flip: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
 
     def __len__(self) -> int: ...
 

@@ -153,7 +153,7 @@ class Drawing:
     def keep_images(self, image: Callable[[Block, Tensor], Tensor]) -> None:
         """Put estimates of the clean image by: `image(block, diffused)` of every block."""
         if not self.images.numel():
-            self.images = self._fields.new((1, 3, self.given.height, self.given.width))
+            self.images = self._fields.new(self.given.condition.shape)
         for block in self.blocks():
             part = image(block, block.of(self.diffused))
             self.pixels(block).of(self.images).copy_(part)

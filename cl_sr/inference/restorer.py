@@ -20,6 +20,7 @@ from cl_sr.inference.answers import Answers, BatchDenoiser
 from cl_sr.inference.nets import Nets
 from cl_sr.inference.upscaling import Request, Upscaled, operator_of, prior_of, upscale
 from cl_sr.models import Model
+from cl_sr.models.model import image_channels
 from cl_sr.strategies.base import Experts
 from cl_sr.zero_shot import ddnm
 
@@ -114,9 +115,9 @@ class Restorer:
         """Super-resolve images.
 
         Args:
-            lr: low-resolution images, floats `(B, 3, h, w)` in [0, 1]; they are rounded to 8 bit,
-                as those that the model was trained with. `h * scale` and `w * scale` must be
-                multiples of what the net halves its input by.
+            lr: low-resolution images, floats `(B, 3, h, w)` in [0, 1] (one channel: grey), which
+                are rounded to 8 bit, as those that the model was trained with. `h * scale` and
+                `w * scale` must be multiples of what the net halves its input by.
             sampler, steps, eta: in the place of this restorer's sampling.
             seeds: of the noise, one an image; None: 0, 1, ... An image's result depends on its
                 seed and not on the others.
@@ -128,13 +129,7 @@ class Restorer:
             ValueError: tensors of another shape or range, not a seed for each image, or an unknown
                 sampler.
         """
-        if lr.ndim != 4 or lr.shape[1] != 3 or not lr.is_floating_point():
-            raise ValueError(f"lr must be floats (B, 3, h, w), not {lr.dtype} {tuple(lr.shape)}")
-        least, most = (float(end) for end in lr.aminmax()) if lr.numel() else (0.0, 1.0)
-        if not -0.5 <= least <= most <= 1.5:  # what was resized may lie a little beyond [0, 1]
-            raise ValueError(
-                f"lr must be in [0, 1], not in [{least:g}, {most:g}]: divide 8-bit values by 255"
-            )
+        _check_floats(lr, image_channels(self.model))
         first = self.sampling.seed
         seeds = range(first, first + len(lr)) if seeds is None else seeds
         if len(seeds) != len(lr):
@@ -157,7 +152,7 @@ class Restorer:
         """
         sampling = sampling or self.sampling
         height, width = (side * self.scale for side in lr.shape[-2:])
-        parts = [torch.empty(0, 3, height, width, device=self.device)]
+        parts = [torch.empty(0, lr.shape[1], height, width, device=self.device)]
         for first in range(0, len(lr), self.batch):
             rows = slice(first, first + self.batch)
             draw = self._draw_ddnm if sampling.sampler == DDNM else self._draw
@@ -291,3 +286,15 @@ def expert_name(restorer: Restorer, number: int) -> str:
     """What an expert is called: its domain, where the strategy chooses by the image."""
     known = restorer.routes and number < len(restorer.domains)
     return restorer.domains[number] if known else f"expert {number}"
+
+
+def _check_floats(lr: Tensor, channels: int) -> None:
+    if lr.ndim != 4 or lr.shape[1] != channels or not lr.is_floating_point():
+        raise ValueError(
+            f"lr must be floats (B, {channels}, h, w), not {lr.dtype} {tuple(lr.shape)}"
+        )
+    least, most = (float(end) for end in lr.aminmax()) if lr.numel() else (0.0, 1.0)
+    if not -0.5 <= least <= most <= 1.5:  # what was resized may lie a little beyond [0, 1]
+        raise ValueError(
+            f"lr must be in [0, 1], not in [{least:g}, {most:g}]: divide 8-bit values by 255"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count, pairwise
 from pathlib import Path
@@ -23,6 +23,7 @@ from cl_sr.diffusion.samplers import find_sampler
 from cl_sr.diffusion.sampling import DDNM
 from cl_sr.diffusion.times import travel_times
 from cl_sr.errors import InputError
+from cl_sr.image_size import sides
 from cl_sr.inference.answers import Answers, BatchDenoiser
 from cl_sr.inference.drawing import MARGIN, Answer, Drawing, Input
 from cl_sr.inference.fields import Block, Fields, blocks
@@ -30,6 +31,7 @@ from cl_sr.inference.joint import draw_ddnm, draw_sampled
 from cl_sr.inference.pictures import composed, opened
 from cl_sr.inference.tiles import Tiles, reflected, tiles_for
 from cl_sr.models import Model, Prior, sr3_prior
+from cl_sr.models.model import image_channels
 from cl_sr.zero_shot import Operator
 
 GLANCE = 512  # pixels of the longer side that an expert is chosen by, at least
@@ -122,7 +124,7 @@ def upscale(
         operator = operator_of(degradation)
         # DDNM is the published one; who asks for consistency shrinks as the data were shrunk.
         operator = operator if prior is not None else getattr(operator, "exact", operator)
-    colours, rest = opened(picture)
+    colours, rest = opened(picture, image_channels(model))
     height, width = colours.shape[-2:]
     tiles = _tiles(model, prior, (height, width), scale, request)
     lr = reflected(torch.from_numpy(colours)[None], *tiles.padded(height, width))
@@ -203,10 +205,7 @@ def _tiles(
     trained = None
     if size:
         # One that was trained for another scale may have no whole number of pixels in a tile.
-        height, width = (
-            max(step, side // scale // step * step)
-            for side in (size if isinstance(size, Sequence) else (size, size))
-        )
+        height, width = (max(step, side // scale // step * step) for side in sides(size))
         trained = height, width
     return tiles_for(picture, trained, step, request.tile, request.overlap)
 
@@ -214,7 +213,7 @@ def _tiles(
 def _condition(lr: Tensor, degradation: Degradation, fields: Fields) -> Tensor:
     """What a model is given of a low-resolution image: uint8 `(1, 3, H, W)`, made in blocks."""
     scale, (height, width) = degradation.scale, lr.shape[-2:]
-    condition = fields.new((1, 3, height * scale, width * scale), torch.uint8)
+    condition = fields.new((*lr.shape[:2], height * scale, width * scale), torch.uint8)
     for block in blocks(height * scale, width * scale, scale):
         outer = block.around(MARGIN * scale, height * scale, width * scale)
         part = degradation.condition(outer.shrunk(scale).of(lr))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from cl_sr.models.weights import read_weights
 
 def read_model(
     path: Path | str,
-    image_size: int | None = None,
+    image_size: int | Sequence[int] | None = None,
     schedule: NoiseSchedule | None = None,
     **overrides: Any,
 ) -> Model:
@@ -27,7 +28,7 @@ def read_model(
     Args:
         path: a folder that `save_model` or a run wrote (or the `model.safetensors` in it), or a
             checkpoint of the public SR3 code (`I640000_E37_gen.pth`, or `I640000_E37`).
-        image_size: the images' size in pixels, where it differs from that of training.
+        image_size: H = W of the images, or H and W, where they differ from those of training.
         schedule: the noise schedule, where the file has none; None: SR3's.
         overrides: other arguments of the net (`norm_groups=16`, `dropout=0.1`). For the public
             code's files the architecture is inferred from the shapes (`sr3_arguments`), and what
@@ -50,7 +51,9 @@ def read_model(
     return read_folder(path, overrides, schedule)
 
 
-def load_sr3(path: Path | str, image_size: int | None = None, **overrides: Any) -> SR3UNet:
+def load_sr3(
+    path: Path | str, image_size: int | Sequence[int] | None = None, **overrides: Any
+) -> SR3UNet:
     """The net of `read_model`, where it is SR3's.
 
     Raises:

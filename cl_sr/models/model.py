@@ -101,3 +101,8 @@ class Model:
     def with_net(self, net: nn.Module) -> Model:
         """The same with another net of its architecture."""
         return replace(self, net=net)
+
+
+def image_channels(model: Model) -> int:
+    """Of the images of a model: 3, or what its net says by an attribute `channels` (1: grey)."""
+    return int(getattr(model.net, "channels", 3))

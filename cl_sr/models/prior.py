@@ -17,13 +17,14 @@ class Prior(nn.Module):
     """An unconditional diffusion model: `prior(noisy, timestep)` answers the noise.
 
     Args:
-        net: `net(noisy, timestep)`, whose first three channels of output are the noise.
+        net: `net(noisy, timestep)`, whose first channels of output are the noise.
         schedule: the one that it was trained with.
         multiple: H and W must be multiples of this.
+        channels: of images: 3, or 1 for grey ones.
         size: H = W of the images that it was trained on, or H and W; None: nobody knows.
 
     Attributes:
-        net, schedule, multiple, size: as above.
+        net, schedule, multiple, channels, size: as above.
     """
 
     def __init__(
@@ -31,9 +32,11 @@ class Prior(nn.Module):
         net: nn.Module,
         schedule: NoiseSchedule,
         multiple: int = 1,
+        channels: int = 3,
         size: int | Sequence[int] | None = None,
     ) -> None:
         super().__init__()
+        self.channels = channels
         self.net = net
         self.schedule = schedule
         self.multiple = multiple
@@ -43,20 +46,24 @@ class Prior(nn.Module):
         """The noise in images.
 
         Args:
-            noisy: `(B, 3, H, W)`, about [-1, 1] plus noise.
+            noisy: `(B, C, H, W)`, about [-1, 1] plus noise; C as the prior's `channels`.
             timestep: `(B,)` or one number, from 0 (nearly clean) to T - 1: `t` has the noise of
                 `schedule.gammas[t + 1]`.
 
         Returns:
-            `(B, 3, H, W)`.
+            `(B, C, H, W)`.
         """
+        if noisy.shape[1] != self.channels:
+            raise ValueError(
+                f"the prior takes images of {self.channels} channels, not {noisy.shape[1]}"
+            )
         if any(size % self.multiple for size in noisy.shape[-2:]):
             raise ValueError(
                 f"the prior needs sizes that are multiples of {self.multiple}, "
                 f"not {noisy.shape[-2]}x{noisy.shape[-1]}"
             )
         timestep = torch.as_tensor(timestep, device=noisy.device).flatten().expand(noisy.shape[0])
-        noise: Tensor = self.net(noisy, timestep)[:, :3]
+        noise: Tensor = self.net(noisy, timestep)[:, : self.channels]
         return noise
 
 
@@ -91,7 +98,7 @@ class NoiseOf(nn.Module):
 
     def forward(self, noisy: Tensor, timestep: Tensor) -> Tensor:
         level, sigma = self.levels[timestep.long()], self.sigmas[timestep.long()]
-        output = self.ask(self.net, noisy, timestep, level)[:, :3]
+        output = self.ask(self.net, noisy, timestep, level)[:, : noisy.shape[1]]
         return self.parametrization.noise(output, noisy, level, sigma)
 
 
@@ -106,7 +113,7 @@ def sr3_prior(
     """An unconditional SR3 model as a prior.
 
     Args:
-        model: with a net of 3 input channels.
+        model: with a net that takes as many channels as it gives.
         schedule, prediction: in the place of its own.
 
     Raises:
@@ -114,13 +121,14 @@ def sr3_prior(
     """
     if model.family != "sr3":
         raise InputError(f"a model of the family {model.family} is no prior: SR3's can be one")
-    channels = model.architecture["in_channel"]
-    if model.conditional or channels != 3:
+    takes, gives = (model.architecture[name] for name in ("in_channel", "out_channel"))
+    if model.conditional or takes != gives:
         raise InputError(
-            f"this SR3 network is conditional ({channels} input channels): a prior "
-            "is unconditional and has 3; start a run from it with --init instead"
+            f"this SR3 network is conditional (it takes {takes} channels and gives {gives}): a "
+            "prior is unconditional and takes as many as it gives; start a run from it with --init "
+            "instead"
         )
     schedule = schedule or model.schedule
     prediction = prediction or model.parametrization.prediction
     noise = NoiseOf(model.net, _by_level, schedule, prediction)
-    return Prior(noise, schedule, model.multiple, model.architecture.get("image_size"))
+    return Prior(noise, schedule, model.multiple, gives, model.architecture.get("image_size"))

@@ -182,7 +182,7 @@ def _guided(
     size = overrides.get("image_size")
     overrides = {key: value for key, value in overrides.items() if key not in NO_EFFECT}
     inferred = _inferred(guided_arguments, state, path)
-    _check_sigma(overrides.pop("learn_sigma", None), inferred["out_channels"], path)
+    _check_sigma(overrides.pop("learn_sigma", None), inferred, path)
     if "num_heads" in overrides and "num_head_channels" not in overrides:
         inferred["num_head_channels"] = -1  # heads by number take the place of heads by channels
     optional = ("dropout", "use_new_attention_order", "num_heads_upsample")
@@ -194,7 +194,7 @@ def _guided(
     usual = TrainingNoise("linear", 1000, scale * 1e-4, scale * 2e-2, "epsilon", False)
     mults = tuple(arguments["channel_mult"])
     size = GUIDED_SIZES.get(mults) if size is None else size
-    return _timed(net, noise, *noise.settle(usual, own), len(mults), size)
+    return _timed(net, noise, *noise.settle(usual, own), len(mults), arguments["in_channels"], size)
 
 
 def _ddpm(
@@ -211,8 +211,8 @@ def _ddpm(
     arguments = merged(inferred, overrides, [*inferred, "dropout"], path)
     net = build(DDPMUNet, arguments, state, path)
     _check_channels(arguments["in_channels"], arguments["out_ch"], path)
-    levels = len(arguments["ch_mult"])
-    return _timed(net, noise, *noise.settle(DDPM, own), levels, arguments["image_size"])
+    settled, levels = noise.settle(DDPM, own), len(arguments["ch_mult"])
+    return _timed(net, noise, *settled, levels, arguments["in_channels"], arguments["image_size"])
 
 
 def _diffusers(path: Path, noise: _Noise, overrides: dict[str, Any]) -> Prior:
@@ -223,7 +223,7 @@ def _diffusers(path: Path, noise: _Noise, overrides: dict[str, Any]) -> Prior:
     _check_channels(config.in_channels, config.out_channels, found.folder)
     schedule, prediction = noise.settle(DIFFUSERS, found.schedule, found.prediction)
     noise_of = NoiseOf(found.net, _by_diffusers, schedule, prediction)
-    return Prior(noise_of, schedule, found.multiple, config.sample_size)
+    return Prior(noise_of, schedule, found.multiple, config.in_channels, config.sample_size)
 
 
 def _timed(
@@ -232,13 +232,14 @@ def _timed(
     schedule: NoiseSchedule,
     prediction: Prediction,
     levels: int,
+    channels: int,
     size: int | None,
 ) -> Prior:
     """A net that is told the time-step."""
     scale = 1000 / schedule.steps if noise.told.rescale_timesteps else 1.0
     if prediction != "epsilon" or scale != 1:
         net = NoiseOf(net, _by_time_step(scale), schedule, prediction)
-    return Prior(net, schedule, 2 ** (levels - 1), size)
+    return Prior(net, schedule, 2 ** (levels - 1), channels, size)
 
 
 def _by_time_step(scale: float) -> Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]:
@@ -273,9 +274,10 @@ def _inferred(infer: Any, state: State, path: Path, *more: Any) -> dict[str, Any
     return found
 
 
-def _check_sigma(learnt: Any, channels_out: int, path: Path) -> None:
+def _check_sigma(learnt: Any, inferred: dict[str, Any], path: Path) -> None:
     """Refuse a `learn_sigma` of guided-diffusion's flags that the channels contradict."""
-    if learnt is not None and learnt is not (channels_out == 6):
+    channels_out = inferred["out_channels"]
+    if learnt is not None and learnt is not (channels_out == 2 * inferred["in_channels"]):
         raise InputError(
             f"{path} gives {channels_out} channels, which tells whether it learns its variance: "
             f"leave out learn_sigma={learnt}"
@@ -283,8 +285,8 @@ def _check_sigma(learnt: Any, channels_out: int, path: Path) -> None:
 
 
 def _check_channels(channels_in: int, channels_out: int, path: Path) -> None:
-    if channels_in != 3 or channels_out not in (3, 6):
+    if channels_in not in (1, 3) or channels_out not in (channels_in, 2 * channels_in):
         raise InputError(
             f"{path} takes {channels_in} channels and gives {channels_out}: an unconditional prior "
-            "takes 3 and gives 3, or 6 where it learns its variance"
+            "takes 3 (or 1: grey) and gives as many, or twice as many where it learns its variance"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from cl_sr.diffusion import NoiseSchedule
 from cl_sr.errors import InputError
+from cl_sr.image_size import image_size as sized
 from cl_sr.models.architecture import sr3_arguments
 from cl_sr.models.checkpoint import from_state
 from cl_sr.models.model import Model
@@ -20,7 +22,7 @@ from cl_sr.models.weights import State, check_keys, kind_of, merged, unwrapped
 def model_from_state(
     state: State,
     path: Path,
-    image_size: int | None,
+    image_size: int | Sequence[int] | None,
     overrides: dict[str, Any],
     schedule: NoiseSchedule | None = None,
 ) -> Model:
@@ -41,13 +43,21 @@ def model_from_state(
         any(name.startswith(mark) for name in own) for mark in ("downs.", "noise_level_mlp.")
     ):
         raise InputError(f"{path} is not SR3's U-Net: it looks {kind_of([*state, *own])}")
-    if type(image_size) not in (int, type(None)):
-        raise InputError(f"image_size={image_size!r} is no number of pixels")
+    try:
+        image_size = None if image_size is None else sized(image_size)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"image_size={image_size!r} is no number of pixels, and no two") from error
     try:
         inferred = sr3_arguments(own, image_size)
     except (IndexError, ValueError, ZeroDivisionError) as error:
         raise InputError(f"{path} lacks what tells SR3's architecture: {error}") from error
     architecture = merged(inferred, overrides, [*inferred, "dropout"], path)
+    takes, gives = architecture["in_channel"], architecture["out_channel"]
+    if gives not in (1, 3) or takes not in (gives, 2 * gives):
+        raise InputError(
+            f"{path} takes {takes} channels and gives {gives}: SR3's net takes 6 and gives 3, for "
+            "grey images 2 and 1; a prior takes as many as it gives"
+        )
     if buffers.keys() & public_buffers(NoiseSchedule.linear(1)).keys():
         schedule = _schedule(buffers, path)
     return from_state(
@@ -56,7 +66,7 @@ def model_from_state(
         path,
         family="sr3",
         schedule=schedule or NoiseSchedule.linear(),
-        conditional=architecture["in_channel"] != 3,
+        conditional=takes != gives,
     )
 
 

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from cl_sr.evaluation.matrix import BICUBIC
 from cl_sr.evaluation.statistics import RESAMPLINGS, Estimate, mean
+from cl_sr.image_size import enlarged
 from cl_sr.reporting.leak import leak_table
 from cl_sr.reporting.tables import Table, digits, metric_name, number, writable
 from cl_sr.runs.evaluation import Evaluated
@@ -78,7 +79,7 @@ class ComparisonReport:
             return "varied" if key in comparison.by else first.setting(key)
 
         size, scale = told("data.size"), told("data.scale")
-        sizes = f" ({size // scale} to {size} px)" if "varied" not in (size, scale) else ""
+        sizes = f" ({enlarged(size, scale)})" if "varied" not in (size, scale) else ""
         metric = comparison.metrics[0]
         counts = ", ".join(
             f"{d} {len(first.values(BICUBIC, d, metric))}" for d in comparison.domains

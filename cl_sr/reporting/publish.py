@@ -106,7 +106,7 @@ def _run_strips(report: Report, columns: Mapping[str, str]) -> list[Strips]:
     found = []
     for domain, label in report.labels.items():
         files = {heading: samples / domain / f"{name}.png" for heading, name in columns.items()}
-        strips = read_strips(label, samples, domain, files)
+        strips = read_strips(label, samples, domain, files, report.record.settings["data"]["size"])
         if strips.count:
             found.append(strips)
     return found
@@ -144,7 +144,8 @@ def _grid(number: int, strips: Strips, learnt: Sequence[str], name: str = "sampl
     """With the first experience on the left of the viewer and the last on the right."""
     there = [heading for heading in learnt if heading in strips.columns]
     before, after = (there[0], there[-1]) if len(there) > 1 else ("bicubic", (there or [HIGH])[0])
-    pixels = max(image.shape[0] for images in strips.columns.values() for image in images)
+    shapes = [image.shape for images in strips.columns.values() for image in images]
+    height, width = (max(shape[axis] for shape in shapes) for axis in (0, 1))
     rows = [
         Tiles(
             f"{strips.label} {k + 1}",
@@ -154,7 +155,15 @@ def _grid(number: int, strips: Strips, learnt: Sequence[str], name: str = "sampl
     ]
     maps = MAPS if any(heading.startswith("error of") for heading in strips.columns) else ""
     return Grid(
-        f"{name}-{number}", strips.label, list(strips.columns), rows, pixels, before, after, maps
+        f"{name}-{number}",
+        strips.label,
+        list(strips.columns),
+        rows,
+        height,
+        width,
+        before,
+        after,
+        maps,
     )
 
 
@@ -291,7 +300,8 @@ def _side_by_side(comparison: Comparison, prefix: str) -> list[Grid]:
             name: run.record.path / "samples" / domain / f"after-{run.rows[-1]}.png"
             for name, run in firsts.items()
         }
-        strips = read_strips(label, run.record.path / "samples", domain, files)
+        samples, size = run.record.path / "samples", run.setting("data.size")
+        strips = read_strips(label, samples, domain, files, size)
         if strips.count:
             drawn = list(files)
             shown = strips.with_errors(drawn) if len(drawn) <= MOST_MAPS else strips

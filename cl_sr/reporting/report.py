@@ -16,6 +16,7 @@ from cl_sr.evaluation.draws import draws_from_csv, spread
 from cl_sr.evaluation.matrix import BICUBIC, FORGETTING, GAIN, INIT, ForgettingMatrix
 from cl_sr.evaluation.statistics import Measured, difference
 from cl_sr.evaluation.windows import WindowError, growth
+from cl_sr.image_size import enlarged
 from cl_sr.reporting.leak import leak_table
 from cl_sr.reporting.tables import (
     Table,
@@ -214,6 +215,7 @@ def _protocol(record: Record) -> str:
     config, data = record.settings, record.environment["data"]
     images, evaluation = config["data"], config["eval"]
     counts = ", ".join(f"{r['domain']} {r['n']}" for r in _last(record.metrics)) or "none"
+    grey = ", grey" if images["channels"] == 1 else ""
     origins = sorted({domain["source"] for domain in data.values()})
     count = evaluation["draws"]
     draws = f", mean of {count} draws an image" if count > 1 else ""
@@ -224,7 +226,7 @@ def _protocol(record: Record) -> str:
     steps = last["steps"] or config["diffusion"]["steps"]
     return (
         f"Protocol {evaluation['protocol']}; low resolution: {images['kernel']}, "
-        f"x{images['scale']} ({images['size'] // images['scale']} to {images['size']} px); "
+        f"x{images['scale']} ({enlarged(images['size'], images['scale'])}{grey}); "
         f"sampler {last['sampler']}, {steps}{of} steps, "
         f"noise seeds from {evaluation['seed']}{draws}; {evaluation['split']} images: "
         f"{counts} ({', '.join(elsewhere or origins)}); "
@@ -255,5 +257,10 @@ def _oddities(data: dict[str, Any]) -> str:
             found.append(
                 f" {name}: {domain['duplicates']} exact copies ({copies}), "
                 f"{domain['unreadable']} unreadable files (skipped)."
+            )
+        if left_out := domain.get("left_out"):  # unknown to runs of old
+            found.append(
+                f" {name}: {sum(left_out.values())} files of {', '.join(left_out)} were left "
+                "out (the same images at other sizes)."
             )
     return "".join(found)

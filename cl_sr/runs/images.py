@@ -28,7 +28,6 @@ def test_samples(record: Record, name: str, count: int, degradation: Degradation
     files = files_tested(record).get(name, [])[:count]
     if not files:
         raise InputError(f"{record.path / 'manifest.csv'} lists no test images of {name}")
-    images = read_again(
-        plan.stream.domains[number], plan.folders.get(name), files, plan.config.data.size
-    )
+    domain, folder, data = plan.stream.domains[number], plan.folders.get(name), plan.config.data
+    images = read_again(domain, folder, files, data.size, data.channels)
     return TestSamples(images, number, degradation).samples(0, len(images))

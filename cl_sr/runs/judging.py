@@ -18,6 +18,7 @@ from cl_sr.data.folder import ImageFile, untracked
 from cl_sr.data.prepare import DomainData, manifest, read_again
 from cl_sr.errors import InputError
 from cl_sr.evaluation.matrix import INIT
+from cl_sr.image_size import sides
 from cl_sr.inference.loading import VALUES, on_device, read_memory
 from cl_sr.models.checkpoint import GAMMAS
 from cl_sr.models.description import WEIGHTS, read_description
@@ -219,17 +220,20 @@ def _own(plan: EvaluationPlan, number: int) -> DomainData:
         raise InputError(
             f"{plan.record.path / 'manifest.csv'} lists no test images of {domain.name}"
         )
-    folder, size = plan.plan.folders.get(domain.name), config.data.size
+    folder, channels = plan.plan.folders.get(domain.name), config.data.channels
+    height, width = sides(config.data.size)
     return DomainData(
         domain=domain,
         origin="folder" if folder else "stand-in",
-        size=size,
+        size=(height, width),
+        channels=channels,
         train=[],
-        test=read_again(domain, folder, files, size),
-        test_files=[ImageFile(path, sha256, size, size, None) for path, sha256 in files],
+        test=read_again(domain, folder, files, (height, width), channels),
+        test_files=[ImageFile(path, sha256, width, height, None) for path, sha256 in files],
         duplicates=0,
         leaked=0,
         unreadable=[],
+        left_out={},
         side=config.eval.split,
     )
 

@@ -103,6 +103,7 @@ def load_data(
             folder,
             size=config.data.size,
             scale=config.data.scale,
+            channels=config.data.channels,
             standin_images=config.data.standin_images,
             how=config.data.split,
             split_seed=config.data.split_seed,

@@ -8,6 +8,7 @@ from typing import Any
 from cl_sr.config import RunConfig
 from cl_sr.diffusion import NoiseSchedule, Parametrization
 from cl_sr.errors import InputError
+from cl_sr.image_size import sides, spelled
 from cl_sr.models import Model, load_prior, read_model
 from cl_sr.models.checkpoint import describe
 from cl_sr.models.family import find_family
@@ -48,7 +49,8 @@ def build_model(config: RunConfig, conditional: bool = True) -> Model:
         config.diffusion.residual_scale,
     )
     try:
-        architecture = family.architecture(config.model, config.data.size, conditional)
+        data = config.data
+        architecture = family.arguments(config.model, data.size, conditional, data.channels)
         return family.model(
             architecture,
             schedule=_schedule(config),
@@ -90,10 +92,15 @@ def _read(config: RunConfig) -> Model:
 
 def _prior(config: RunConfig, zero_shot: ZeroShot) -> Model:
     prior = load_prior(zero_shot.prior, **zero_shot.arguments)
-    if config.data.size % prior.multiple:
+    if any(side % prior.multiple for side in sides(config.data.size)):
         raise InputError(
             f"the prior {zero_shot.prior} needs image sizes that are multiples of "
-            f"{prior.multiple}, and data.size={config.data.size} is none"
+            f"{prior.multiple}, and data.size={spelled(config.data.size)} is none"
+        )
+    if prior.channels != config.data.channels:
+        raise InputError(
+            f"the prior {zero_shot.prior} is for images of {prior.channels} channels, and this "
+            f"run is at data.channels={config.data.channels}: set data.channels={prior.channels}"
         )
     return Model(
         prior,

@@ -12,6 +12,7 @@ from cl_sr.config import RunConfig, budgets
 from cl_sr.diffusion.sampling import Sampling
 from cl_sr.errors import InputError, nearest
 from cl_sr.evaluation.names import check_metrics
+from cl_sr.image_size import spelled
 from cl_sr.models.description import Description, is_checkpoint, read_description
 from cl_sr.models.family import find_family
 from cl_sr.models.places import weights_at
@@ -134,7 +135,8 @@ def _check_model(plan: Plan) -> int | None:
         return None
     try:
         family = find_family(config.model.family)
-        family.architecture(config.model, config.data.size, zero_shot is None)
+        data = config.data
+        family.arguments(config.model, data.size, zero_shot is None, data.channels)
     except InputError:
         raise
     except ValueError as error:
@@ -161,19 +163,26 @@ def check_fit(config: RunConfig, about: Description) -> None:
     """Refuse weights that contradict a run.
 
     Raises:
-        InputError: a prior, or other sizes.
+        InputError: a prior, or other sizes or channels.
     """
     path, size = config.init, config.data.size
+    colours = {1: "grey images", 3: "colour images"}
     if not about.conditional:
-        channels = about.architecture.get("in_channel", "few")
         raise InputError(
-            f"--init {path}: an unconditional network ({channels} input channels) "
-            "cannot super-resolve; it is a prior for --strategy ddnm:prior=FILE"
+            f"--init {path}: an unconditional network of {colours[about.channels]} (channels in "
+            f"and out: {about.channels}) cannot super-resolve; it is a prior for --strategy "
+            "ddnm:prior=FILE"
         )
-    if about.image_size not in (None, size):
+    if about.channels != config.data.channels:
         raise InputError(
-            f"--init {path} was trained at {about.image_size} pixels, and this run is at "
-            f"data.size={size}: set data.size={about.image_size}"
+            f"--init {path} is for {colours[about.channels]} ({2 * about.channels} channels in, "
+            f"{about.channels} out), and this run is at data.channels={config.data.channels}: set "
+            f"data.channels={about.channels}"
+        )
+    if about.image_size is not None and about.image_size != size:
+        raise InputError(
+            f"--init {path} was trained at {spelled(about.image_size)} pixels, and this run is "
+            f"at data.size={spelled(size)}: set data.size={spelled(about.image_size)}"
         )
     if about.scale not in (None, config.data.scale):
         raise InputError(

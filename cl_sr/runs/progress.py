@@ -24,6 +24,7 @@ from cl_sr.avalanche import BaseLogger
 from cl_sr.data.folder import Track
 from cl_sr.data.prepare import skipped
 from cl_sr.evaluation.matrix import INIT
+from cl_sr.image_size import in_words
 from cl_sr.runs.loading import Loaded
 
 LINE_SECONDS = 15.0  # between plain lines
@@ -255,10 +256,16 @@ def describe(loaded: Loaded, name: str, messages: Console) -> None:
             f"{data.label}: {len(data.train)} training and {len(data.test)} {data.side} "
             f"images{copies}"
         )
+        if data.left_out:
+            messages.print(
+                f"{data.label}: left out {sum(data.left_out.values())} files of "
+                f"{', '.join(data.left_out)}: the same images at other sizes",
+                style="yellow",
+            )
         if data.enlarged:
             messages.print(
-                f"{data.label}: {data.enlarged} images are smaller than {data.size} pixels and "
-                "were enlarged: they have no detail to learn",
+                f"{data.label}: {data.enlarged} images are smaller than {in_words(data.size)} "
+                "pixels and were enlarged: they have no detail to learn",
                 style="yellow",
             )
         if data.unreadable:

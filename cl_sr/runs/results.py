@@ -10,10 +10,10 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from cl_sr.avalanche import BaseLogger
+from cl_sr.data.folder import picture_of
 from cl_sr.data.samples import Samples, TestSamples
 from cl_sr.degradations.pixels import to_floats
 from cl_sr.degradations.resize import upsample
@@ -219,9 +219,10 @@ def _images_csv(images: dict[tuple[str, str], Values]) -> str:
 
 
 def _write_strip(folder: RunFolder, domain: str, column: str, images: Tensor) -> None:
-    """Images `(N, 3, H, W)` in [-1, 1] side by side in one PNG."""
+    """Images `(N, C, H, W)` in [-1, 1] side by side in one PNG."""
     if len(images):
         pixels = eight_bit((images + 1) / 2).to(torch.uint8)
+        strip = pixels.permute(2, 0, 3, 1).flatten(1, 2).cpu().numpy()
         path: Path = folder.path / "samples" / domain / f"{column}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels.permute(2, 0, 3, 1).flatten(1, 2).cpu().numpy()).save(path)
+        picture_of(strip).save(path)

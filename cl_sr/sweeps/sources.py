@@ -80,6 +80,8 @@ def source(
     family = depends["model"].pop("family")
     if family != DEFAULT:  # without which the hash is that of a time when there were no others
         depends["family"] = look(Path(family)) if family.endswith(".py") else family
+    if config.data.channels == 3:  # as well
+        del depends["data"]["channels"]
     folders, root = depends["data"].pop("folders"), depends["data"].pop("root")
     folder = folders.get(first) or (f"{root}/{first}" if root else None)
     depends |= {

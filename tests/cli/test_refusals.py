@@ -76,6 +76,16 @@ CASES: dict[str, tuple[list[str], str]] = {
         "with --data animef=DIR",
     ),
     "scale": (["data.scale=5"], "data.scale=5 does not divide data.size=32: take data.size=35"),
+    "scale of one side": (
+        ["data.size=[32,50]"],
+        "data.scale=4 does not divide data.size=[32,50]: take data.size=[32,52]",
+    ),
+    "small side": (["data.size=[8,32]"], "data.size=[8,32] is too small: SSIM needs at least 11"),
+    "three sides": (
+        ["data.size=[32,32,32]"],
+        "data.size=[32, 32, 32]: has the wrong type or value",
+    ),
+    "no number of pixels": (["data.size=0"], "data.size=0: has the wrong type or value"),
     "degradation": (["data.kernel=bicubik"], "'bicubik': did you mean 'bicubic'?"),
     "one of few": (["diffusion.schedule=foo"], "choose 'linear', 'cosine' or 'init'"),
     "place": (["--out", "/proc/x"], "cannot write to /proc: choose another --out"),
@@ -83,6 +93,10 @@ CASES: dict[str, tuple[list[str], str]] = {
     "channels": (["model.inner_channel=33"], "the keys model.* make no net: inner_channel 33"),
     "groups": (["model.norm_groups=7"], "norm_groups 7"),
     "halvings": (["model.channel_mults=[1,1,1,1,1,1,1]"], "image_size 32 must be a multiple of 64"),
+    "halvings of a side": (
+        ["data.size=[32,36]", "model.channel_mults=[1,1,1,1]"],
+        "image_size 32x36 must be a multiple of 8",
+    ),
     "window": (
         ["--strategy", "timestep-window:stop=3000"],
         "window 0-3000 is empty or not within 0..2000",
@@ -108,6 +122,10 @@ CASES: dict[str, tuple[list[str], str]] = {
     "init of another size": (
         ["--init", "weights"],
         "weights was trained at 16 pixels, and this run is at data.size=32: set data.size=16",
+    ),
+    "init of another shape": (
+        ["--init", "weights", "data.size=[16,32]"],
+        "weights was trained at 16 pixels, and this run is at data.size=[16,32]: set data.size=16",
     ),
     "init of another scale": (
         ["--init", "weights/model.safetensors", "data.size=16"],

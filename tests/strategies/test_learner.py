@@ -269,3 +269,11 @@ def test_a_learner_tells_where_in_the_stream_it_is(world: Any) -> None:
     assert template.memory["0-notes"]["notes"] == expected
     assert template.learner.seed == 5
     assert template.learner.device == torch.device("cpu")
+
+
+def test_the_shape_of_low_resolution_images_costs_no_random_numbers(world: Any) -> None:
+    of = images(world)
+    before = torch.get_rng_state()
+    assert of.shape == tuple(of.held_out.lr.shape[1:])
+    assert torch.equal(torch.get_rng_state(), before)
+    assert of.shape == tuple(of.draw(1).lr.shape[1:])
