@@ -9,7 +9,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -52,7 +52,6 @@ class DomainData:
         domain: what they show.
         origin: `folder` (real images) or `stand-in` (drawn by code).
         size: H and W of the high-resolution images.
-        channels: of the images: 3, or 1 for grey ones.
         train: images to train on. Their pixels are `(H, W, C)` in a domain with `center`
             crops, and whole images with `random` crops; None where memory would not hold them.
         test: uint8 `(N, C, H, W)`, fixed crops.
@@ -60,23 +59,24 @@ class DomainData:
         duplicates: how many images are exact copies of another.
         leaked: how many test images have a copy that is trained on; none in a split by content.
         unreadable: files that were skipped.
+        side: what `test` is: the test side, or a validation part of the training side.
+        channels: of the images: 3, or 1 for grey ones.
         left_out: how many files are the same images at other sizes, by their sub-folder
             (`cl_sr.data.layouts`): they are not read.
-        side: what `test` is: the test side, or a validation part of the training side.
     """
 
     domain: Domain
     origin: Origin
     size: tuple[int, int]
-    channels: int
     train: list[ImageFile]
     test: Tensor
     test_files: list[ImageFile]
     duplicates: int
     leaked: int
     unreadable: list[Unreadable]
-    left_out: dict[str, int]
     side: Side = "test"
+    channels: int = 3
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def enlarged(self) -> int:
