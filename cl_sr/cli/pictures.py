@@ -240,6 +240,8 @@ def draw_all(
     from rich.console import Console
     from rich.progress import Progress
 
+    from cl_sr.data.folder import why_not
+
     results = Console(markup=False, highlight=False, soft_wrap=True)
     done, skipped = 0, []
     with Progress(console=messages, disable=not messages.is_terminal, transient=True) as progress:
@@ -251,7 +253,7 @@ def draw_all(
                     picture = _read(job.source)
                 # Damaged files make Pillow raise OSError, SyntaxError, struct.error and more.
                 except Exception as error:
-                    skipped.append(f"{job.source}: {' '.join(str(error).split())[:200]}")
+                    skipped.append(f"{job.source}: {why_not(job.source, error)}")
                     begun += job.samples
                     continue
 

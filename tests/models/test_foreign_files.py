@@ -173,7 +173,7 @@ size 2211383297
         (b"\x89HDF\r\n\x1a\n\x00\x00", r"of Keras .HDF5.: weights of PyTorch"),
         (bytes(range(128, 256)) * 8, "is damaged, cut short, or no file of torch.save"),
     ],
-    ids=lambda value: value[:12] if isinstance(value, str) else None,
+    ids=map(str, range(12)),  # archives hold the time
 )
 def test_files_that_hold_no_weights(
     tmp_path: Path, name: str, content: bytes, message: str
