@@ -70,11 +70,18 @@ class Results(BaseLogger):
             for name, samples in self._test_samples().items():
                 self._images[BICUBIC, name] = self._bicubic(name, samples)
         if self.logger.latest:  # a run that is resumed
-            before, rows = Record(self.folder.path), (INIT, *learnt)
-            known = before.images.items()
-            self._images |= {place: values for place, values in known if place[0] in rows}
-            self._windows = [error for error in before.windows if error.after in learnt]
+            before = Record(self.folder.path)
+            known = {(after, name) for after in (INIT, *learnt) for name in self._judged(after)}
+            self._images |= {place: v for place, v in before.images.items() if place in known}
+            self._windows = [e for e in before.windows if (e.after, e.domain) in known]
         self._write([INIT, *learnt] if self.logger.latest else [])
+
+    def missing(self, after: str) -> list[str]:
+        """The domains that were not evaluated after an experience: the stream lacked them then."""
+        return [name for name in self.loaded.data if name not in self._judged(after)]
+
+    def _judged(self, after: str) -> list[str]:
+        return list(self.logger.latest.get(after, {}))
 
     def after_eval(self, template: Any, metric_values: list[Any]) -> None:
         """Keep the images' metrics of the evaluation before any training."""
@@ -83,16 +90,24 @@ class Results(BaseLogger):
             self._write([INIT])
 
     def add(self, template: DiffusionTemplate, learnt: str) -> None:
+        """What learning `learnt` took, and what the evaluation after it found."""
+        self._write_costs(template, learnt)
+        self.judge(template, learnt)
+
+    def judge(self, template: DiffusionTemplate, learnt: str) -> None:
         """What the last evaluation found, after the experience `learnt`, or before any."""
         for name, images in self.recorder.images.items():
             _write_strip(self.folder, name, f"after-{learnt}", images)
-        self._write_costs(template, learnt)
         if not self.loaded.config.eval.images:
             return
         self._keep(learnt)
         with isolated_rng():
             self._windows += self._window_errors(template, learnt)
         self._write([INIT, learnt])
+
+    def made_up(self) -> None:
+        """Evaluations were made up for: put all in the order of a run that never lacked them."""
+        self.folder.write("metrics.jsonl", "".join(f"{line}\n" for line in self.logger.regroup()))
 
     def _test_samples(self) -> dict[str, TestSamples]:
         """The test images of every domain, by name."""
@@ -107,7 +122,7 @@ class Results(BaseLogger):
             file.write(line + "\n")
 
     def _keep(self, after: str) -> None:
-        for name in self.loaded.data:
+        for name in self.recorder.images:  # those that were evaluated
             self._images[after, name] = {q.metric.name: q.images[name] for q in self.qualities}
 
     def _write_samples(self, domain: str, iteration: int, images: Tensor) -> None:
@@ -122,7 +137,15 @@ class Results(BaseLogger):
             for name, record in self.logger.latest.get(after, {}).items():
                 self._record(after, name, record)
         self.folder.write("matrix.csv", to_csv(self._matrices))
-        self.folder.write("images.csv", _images_csv(self._images))
+        # In the order of the stream, also where some were made up for.
+        places = [
+            (row, name)
+            for row in (BICUBIC, INIT, *self.loaded.plan.learnt)
+            for name in self.loaded.data
+        ]
+        images = {place: self._images[place] for place in places if place in self._images}
+        self._windows.sort(key=lambda error: places.index((error.after, error.domain)))
+        self.folder.write("images.csv", _images_csv(images))
         self.folder.write("windows.csv", errors_to_csv(self._windows))
 
     def _record(self, after: str, domain: str, values: dict[str, Any]) -> None:
@@ -172,6 +195,8 @@ class Results(BaseLogger):
         if not model.conditional:  # nothing is restored by it alone
             return []
         for name, samples in self._test_samples().items():
+            if name not in self.recorder.images:
+                continue
             errors: dict[tuple[int, int], list[float]] = {}
             for number, batch in enumerate(self._batches(samples)):
                 denoise = restorer.denoiser(batch.lr.to(template.device))
