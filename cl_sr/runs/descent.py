@@ -80,8 +80,8 @@ class Descent:
                 told = f"its data.shares.{name} is {before.get(name, 1.0)}, not {now.get(name, 1)}"
         if told:
             raise InputError(
-                f"{self.parent.path} can be gone on with under its own settings alone ({told}): "
-                "leave that out, or start a new run"
+                f"a run that goes on from {self.parent.path} has its settings ({told}): leave that "
+                "out, or start a new run"
             )
 
     def _check_domains(self) -> None:
@@ -112,9 +112,9 @@ class Descent:
             now = self.plan.curriculum[number][1]
             if now < before or (now > before and number < last):
                 raise InputError(
-                    f"{path} has learnt {'+'.join(names)} for {before} iterations, and not for "
-                    f"{now}: only what it learnt last can be learnt for longer, as all that came "
-                    f"after would be other; begin with {ITERATIONS}={_list(self.parent.budgets)}"
+                    f"{path} has learnt {'+'.join(names)} for {before} iterations, and {now} are "
+                    f"asked for: only what it learnt last can be lengthened, and nothing "
+                    f"shortened; begin with {ITERATIONS}={_list(self.parent.budgets)}"
                 )
 
     def _check_files(self) -> None:
@@ -178,25 +178,29 @@ class Descent:
 
     def notes(self) -> list[str]:
         """One line on each thing that is not as in a run that was planned so from the start."""
-        path, found = self.parent.path, []
-        done = sum(count for _, count in self.done)
-        if again := done - self.iteration:
+        found = []
+        before = read_json(self.begin / VALUES)
+        if again := sum(count for _, count in self.done) - self.iteration:
             found.append(
-                f"{path} has kept no state after its last iteration: the last {again} iterations "
-                f"of {self.learnt[-1]} are trained again, to the same bits"
+                f"the parent has kept no state after its last iteration: the last {again} of "
+                f"{self.learnt[-1]} are trained again, to the same bits"
             )
         every = self.plan.config.eval.every
         if self.further and every and any(count > every for _, count in self.done):
             found.append(
-                f"metrics.jsonl differs from that of a run planned so from the start: the "
-                f"evaluations within the domains that {path} learnt lack {', '.join(self.further)}"
+                f"the parent's evaluations within domains lack {', '.join(self.further)}: so does "
+                "metrics.jsonl, unlike that of a run that was planned so from the start"
             )
         longer = self.plan.curriculum[len(self.done) - 1][1] > self.done[-1][1]
         if longer and Does.SETS_PACE in self.plan.strategy.traits.does:
             found.append(
                 f"the learning rates of {self.plan.title} go on as they were set for "
-                f"{self.done[-1][1]} iterations: a run planned for more equals this one only "
-                "with the same options"
+                f"{self.done[-1][1]} iterations: only a run of the same options equals this one"
+            )
+        if lost := before.get("without_state"):
+            found.append(
+                f"what the plugins {', '.join(map(str, lost))} remembered was not saved: a run "
+                "that was planned so from the start would still have it"
             )
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +41,8 @@ class Parent:
             raise InputError(
                 f"{path} is not finished: go on with it first (cl-sr run --resume {path})"
             )
+        if not isinstance(self.record.environment["data"], dict):
+            raise InputError(f"{path / 'env.json'} is damaged: repeat the run from its config.yaml")
         self.domains = self.record.domains
         self.config = resolve(self.record.config, reading=True)
 
@@ -93,22 +96,27 @@ class Parent:
             if damage(path):
                 continue
             values = read_json(path / VALUES)
-            experience, iteration = values.get("experience"), values.get("iteration")
-            ours = values.get("format") == STATE_FORMAT
-            if ours and isinstance(experience, int) and isinstance(iteration, int):
-                found.append((experience, iteration, path))
+            if values.get("format") == STATE_FORMAT:  # of this version
+                found.append((values["experience"], values["iteration"], path))
         return sorted(found)
 
 
 def damage(path: Path) -> str:
     """What is wrong with a checkpoint, as far as it is seen without torch; empty: nothing."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        read_json(path / VALUES)
-        for name in (WEIGHTS, TENSORS):
-            with safe_open(path / name, framework="numpy"):
-                pass
-    except (InputError, OSError, SafetensorError) as error:
+        values = read_json(path / VALUES)
+        whole = all(type(values.get(name)) is int for name in ("experience", "iteration"))
+        whole = whole and all(_is_whole(path / name) for name in (WEIGHTS, TENSORS))
+    except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{path} is damaged ({error})"
-    return ""
+    return "" if whole else f"{path} is damaged"
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a safetensors file is as long as its header says: the library needs torch to tell."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length)) if length <= size else {}
+    ends = [about["data_offsets"][1] for name, about in header.items() if name != "__metadata__"]
+    return bool(size == 8 + length + max(ends, default=0))
