@@ -170,7 +170,11 @@ def _resume(
 
     folder = RunFolder.open(path)
     if folder.finished:
-        click.echo(f"{path} is finished; `cl-sr report {path}` shows what it found", err=True)
+        click.echo(
+            f"{path} is finished: `cl-sr report {path}` shows what it found, and more "
+            f"train.iterations or --continue {path} go on from it",
+            err=True,
+        )
         return
     values = read_yaml(path / "config.yaml")
     if elsewhere is not None:
