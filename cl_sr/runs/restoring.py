@@ -11,9 +11,9 @@ from cl_sr.diffusion import Sampling
 from cl_sr.errors import InputError, nearest
 from cl_sr.files import read_json
 from cl_sr.inference.device import choose_device
-from cl_sr.inference.loading import VALUES, load_restorer, restorer
+from cl_sr.inference.loading import load_restorer, restorer
 from cl_sr.inference.restorer import Origin, Restorer
-from cl_sr.models.description import Description, is_checkpoint, read_description
+from cl_sr.models.description import VALUES, Description, is_checkpoint, read_description
 from cl_sr.runs.model import make_model
 from cl_sr.runs.plan import check
 from cl_sr.runs.record import Record
