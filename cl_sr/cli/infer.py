@@ -33,10 +33,11 @@ from cl_sr.errors import InputError
 @click.option("--after", metavar="DOMAIN", help="Its state after this domain (default: the last).")
 @click.option(
     "--weights",
-    metavar="FOLDER|FILE",
+    metavar="FOLDER|FILE|hf:OWNER/NAME",
     type=click.Path(path_type=Path),
-    help="A checkpoint in the place of a run, such as RUN/checkpoints/DOMAIN.",
+    help="In the place of a run: what was exported, a checkpoint, a *_gen.pth, or the hub.",
 )
+@click.option("--scale", type=click.IntRange(min=1), help="High over low, of a *_gen.pth.")
 @click.option("--sampler", help="Default, as of --steps and --eta: that of the run's evaluations.")
 @click.option("--steps", type=click.IntRange(min=1), help="Respaced steps.")
 @click.option("--eta", type=click.FloatRange(0, 1), help="Of ddim.")
@@ -58,30 +59,37 @@ from cl_sr.errors import InputError
     show_default=True,
 )
 @click.option("--overwrite", is_flag=True, help="Draw again what is there already.")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 def command(
     given: tuple[str, ...],
     out: Path,
     run: Path | None,
     after: str | None,
     weights: Path | None,
+    scale: int | None,
     device: str,
     batch: int,
     overwrite: bool,
+    overrides: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Upscale images with a trained model, as its strategy does in evaluation.
 
     Images of any size are taken: larger ones by overlapping tiles that are drawn jointly, smaller
     ones padded by reflection. What is in --out already is skipped, so the same command goes on
-    after a stop.
+    after a stop. KEY=VALUE are facts that a *_gen.pth of the public SR3 code does not tell, such as
+    norm_groups=16.
 
     \b
     cl-sr infer -i photo.jpg -o large.png --run runs/NAME
     cl-sr infer -i photos/ -o large/ --run runs/NAME --after celeba --steps 20
-    cl-sr infer -i 'scans/*.tif' -o large/ --weights runs/NAME/checkpoints/celeba
+    cl-sr infer -i 'scans/*.tif' -o large/ --weights hf:owner/name
+    cl-sr infer -i small/ -o large/ --weights I640000_E37_gen.pth --scale 8
     """
     from cl_sr.cli.pictures import FORMATS, find_sources, targets
     from cl_sr.files import check_writable
+    from cl_sr.models.hub import HubPlace, fetch, is_on_hub
+    from cl_sr.yaml_text import arguments
 
     if (run is None) == (weights is None):
         raise InputError("give --run RUN or --weights FOLDER: one of them says which model")
@@ -89,7 +97,13 @@ def command(
         raise InputError("--after tells a state of --run; --weights is one already")
     place = run or weights
     assert place is not None
-    if not place.exists():
+    model = arguments(overrides)
+    if taken := {"after", "scale", "device", "precision", "batch"} & model.keys():
+        raise InputError(f"{min(taken)}=... tells nothing of a net: see cl-sr infer --help")
+    model["scale"] = scale
+    if is_on_hub(place):
+        HubPlace.parse(str(place))
+    elif not place.exists():
         raise InputError(f"no folder {place}: `cl-sr runs` lists the runs that there are")
     sources = find_sources(given)
     if out.suffix.lower() in FORMATS and not out.is_dir():
@@ -114,8 +128,10 @@ def command(
     left = [pair for pair in work if overwrite or not pair[1].exists()]
     if there := len(work) - len(left):
         click.echo(f"{there} of {len(work)} are there already (--overwrite draws them again)")
+    if left and is_on_hub(place):
+        place = fetch(HubPlace.parse(str(place)))
     if left:
-        _upscale(left, place, after, device, batch, options)
+        _upscale(left, place, after, device, batch, model, options)
 
 
 def _upscale(
@@ -124,6 +140,7 @@ def _upscale(
     after: str | None,
     device: str,
     batch: int,
+    model: dict[str, Any],
     options: dict[str, Any],
 ) -> None:
     from rich.console import Console
@@ -135,7 +152,7 @@ def _upscale(
         import cl_sr
         from cl_sr.cli.pictures import draw_all
 
-        restorer = cl_sr.load(place, after, device=device, batch=batch)
+        restorer = cl_sr.load(place, after, device=device, batch=batch, **model)
     if not restorer.model.conditional:
         raise InputError(
             f"{place} is a prior, which is not shown the input: cl-sr zero-shot --prior takes it"

@@ -15,6 +15,7 @@ from cl_sr.files import read_json
 KIND = "cl-sr model"
 OLD_KIND = "cl-sr SR3UNet"  # until November 2026: of what it was trained with, the scale alone
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+MEMORY = "memory.safetensors"  # what inference needs of a strategy, in what was exported
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Description:
         domains: what was learnt, in order.
         iterations: of training, of all experiences.
         sampling: how its images were drawn for evaluation.
+        precision: in which they were, `auto`, `fp32` or `bf16`; None: not told.
     """
 
     family: str
@@ -45,6 +47,7 @@ class Description:
     domains: list[str] = field(default_factory=list)
     iterations: int = 0
     sampling: Sampling | None = None
+    precision: str | None = None
 
     @property
     def image_size(self) -> int | None:
