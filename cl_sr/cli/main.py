@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "Train over a stream and report what was forgotten.",
     "sweep": "Run a grid of configurations and compare them.",
     "infer": "Upscale images with a model that was trained.",
+    "export": "Write trained weights for other people, or to the Hugging Face hub.",
     "runs": "List runs, how far they came, and what they found.",
     "zero-shot": "Super-resolve images without training, by DDNM with a prior.",
     "compare": "Compare strategies: what each forgot, learnt and took.",
