@@ -87,6 +87,12 @@ class Run:
         """What it restores images with; see `cl_sr.load`."""
         return load(self.path, after, **options)
 
+    def export(self, to: Path | str, after: str | None = None, **options: Any) -> str:
+        """Write its weights for other people; see `cl_sr.export.run.export`."""
+        from cl_sr.export.run import export
+
+        return export(self.path, to, after, **options)
+
 
 def run(
     preset: str | None = None,

@@ -171,7 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
             headers |= {
                 "X-Linked-Etag": f'"{oid}"',
                 "X-Linked-Size": str(len(content)),
-                "Location": f"{self.hub.url}/objects/{oid}",
+                # Another host, as the hub's: a client asks the first one about the file alone.
+                "Location": f"{self.hub.url.replace('127.0.0.1', 'localhost')}/objects/{oid}",
             }
             self._send(302, b"", headers)
         else:

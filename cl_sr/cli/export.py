@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -49,9 +50,12 @@ def command(
 
     from cl_sr.api import quiet
     from cl_sr.export.run import export
+    from cl_sr.models.hub import is_on_hub
 
     messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    with messages.status("exporting (torch takes some seconds)"), quiet():
+    # The hub's progress bars need the line for themselves.
+    status = messages.status("exporting (torch takes some seconds)")
+    with nullcontext() if is_on_hub(to) else status, quiet():
         place = export(
             run,
             to,

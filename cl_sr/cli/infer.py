@@ -88,7 +88,7 @@ def command(
     """
     from cl_sr.cli.pictures import FORMATS, find_sources, targets
     from cl_sr.files import check_writable
-    from cl_sr.models.hub import HubPlace, fetch, is_on_hub
+    from cl_sr.models.hub import HubPlace, is_on_hub
     from cl_sr.yaml_text import arguments
 
     if (run is None) == (weights is None):
@@ -128,8 +128,6 @@ def command(
     left = [pair for pair in work if overwrite or not pair[1].exists()]
     if there := len(work) - len(left):
         click.echo(f"{there} of {len(work)} are there already (--overwrite draws them again)")
-    if left and is_on_hub(place):
-        place = fetch(HubPlace.parse(str(place)))
     if left:
         _upscale(left, place, after, device, batch, model, options)
 
@@ -145,14 +143,17 @@ def _upscale(
 ) -> None:
     from rich.console import Console
 
+    from cl_sr.models.hub import HubPlace, fetch, is_on_hub
+
     messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    here = fetch(HubPlace.parse(str(place))) if is_on_hub(place) else place
     with messages.status("starting (torch takes some seconds)"):
         from PIL import Image
 
         import cl_sr
         from cl_sr.cli.pictures import draw_all
 
-        restorer = cl_sr.load(place, after, device=device, batch=batch, **model)
+        restorer = cl_sr.load(here, after, device=device, batch=batch, **model)
     if not restorer.model.conditional:
         raise InputError(
             f"{place} is a prior, which is not shown the input: cl-sr zero-shot --prior takes it"

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from cl_sr.errors import InputError
 from cl_sr.export.source import Source
 from cl_sr.files import check_writable, whole_folder
-from cl_sr.models.hub import HubPlace, check_free, publish
+from cl_sr.models.hub import HubPlace, check_free, is_on_hub, publish
 from cl_sr.runs.record import Record
 
 FORMATS = ("cl-sr", "sr3", "diffusers")
@@ -59,7 +59,9 @@ def export(
             f"--license {license}: give an identifier, such as apache-2.0 or cc-by-4.0"
         )
     source = Source.find(Record(Path(run)), after)
-    if str(to).startswith("hf:"):
+    if source.record.state != "finished":
+        warnings.warn(f"{run} is not finished: its state {source.name} is exported", stacklevel=2)
+    if is_on_hub(to):
         place = HubPlace.parse(str(to))
         check_free(place, overwrite)
         with TemporaryDirectory(prefix="cl-sr-") as made, _written(place):
