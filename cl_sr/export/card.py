@@ -68,7 +68,7 @@ def write_card(
         ],
         standins=[d for d, told in data.items() if told["source"] == "stand-in"],
         report=report,
-        later=_later(source),
+        later=_later(source) if report else [],
         seed=source.record.settings["seed"],
         version=cl_sr.__version__,
         **more,

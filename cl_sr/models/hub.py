@@ -98,16 +98,17 @@ def check_free(place: HubPlace, overwrite: bool) -> None:
         InputError: no token, a repository with files that are not to be replaced, or no network.
     """
     with _explained(place, TO_FOLDER):
-        from huggingface_hub import get_token, list_repo_files
+        from huggingface_hub import get_token, model_info
         from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
         if get_token() is None:
             raise InputError(f"{place}: writing to the hub needs a token: {LOG_IN}")
         try:
-            found = list_repo_files(place.repository, revision=place.revision)
+            about = model_info(place.repository, revision=place.revision)
         except (RepositoryNotFoundError, RevisionNotFoundError):
             return
-        if set(found) - {".gitattributes"} and not overwrite:
+        there = {file.rfilename for file in about.siblings or []}
+        if there - {".gitattributes"} and not overwrite:
             raise InputError(
                 f"{place} has files: choose another name or revision, or add --overwrite (the hub "
                 "keeps its history)"

@@ -1,12 +1,15 @@
-"""What `cl-sr run` refuses is told in one line, before anything heavy is imported."""
+"""What `cl-sr run`, `infer` and `export` refuse is told in one line, before anything heavy is
+imported.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 
 from cl_sr.diffusion import Sampling
 from cl_sr.models.description import Description
+from cl_sr.runs.folder import RunFolder
 
 HEAVY = ("torch", "torchvision", "avalanche", "matplotlib")
 
@@ -116,6 +120,25 @@ CASES: dict[str, tuple[list[str], str]] = {
     "file": (["--out", "some/letter.txt"], "is a file: choose another --out"),
     "resume": (["--resume", "some"], "some is not a run: it has no config.yaml"),
 }
+# Of other commands, with their names.
+INFER, HUB = ["infer", "-i", "some/celeba", "-o", "large", "--weights"], "hf:owner/name"
+CASES |= {
+    "export of no run": (["export", "some", "--to", "out"], "some is not a run"),
+    "export of nothing": (["export", "begun", "--to", "out"], "begun has no checkpoint"),
+    "export of a state": (["export", "begun", "--to", "out", "--after", "x"], "no checkpoint 'x'"),
+    "licence": (["export", "begun", "--to", "out", "--license", "My own"], "give an identifier"),
+    "export to no place": (["export", "done", "--to", "hf:owner"], "write hf:owner/name"),
+    "export without a token": (["export", "done", "--to", HUB], "needs a token: log in with"),
+    "export to a full place": (["export", "done", "--to", "some"], "some is not empty: choose"),
+    "export to a file": (["export", "done", "--to", "some/letter.txt"], "letter.txt is a file"),
+    "export into the run": (["export", "done", "--to", "done/out"], "is inside the run"),
+    "weights that are no place": ([*INFER, "hf:owner"], "write hf:owner/name"),
+    "weights without a network": ([*INFER, HUB], "the hub cannot be reached for hf:owner/name"),
+    "weights that are not there": ([*INFER, "nowhere"], "no folder nowhere"),
+    "facts that are none": ([*INFER, "some", "groups"], "'groups' is not KEY=VALUE"),
+    "facts that are options": ([*INFER, "some", "scale=4"], "scale=... tells nothing of a net"),
+}
+COMMANDS = ("infer", "export")
 
 SCRIPT = f"""
 import contextlib, io, json, sys
@@ -135,7 +158,7 @@ for case, arguments in json.load(sys.stdin).items():
     Watch.tried, code, told = [], None, io.StringIO()
     try:
         with contextlib.redirect_stderr(told), contextlib.redirect_stdout(told):
-            main(["run", *arguments], prog_name="cl-sr")
+            main(arguments, prog_name="cl-sr")
     except SystemExit as error:
         code = error.code
     except BaseException as error:
@@ -164,19 +187,34 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         (path / name / "config.json").write_text(text)
         (path / name / "model.safetensors").write_bytes(b"not opened yet")
+    for name in ("begun", "done"):
+        RunFolder.create(
+            path / name, False, {"config.yaml": "stream: celeba-anime\nstrategy: lora"}
+        )
+        (path / name / "status.json").write_text('{"state": "finished", "iteration": 1, "of": 1}')
+    checkpoint = shutil.copytree(path / "weights", path / "done" / "checkpoints" / "celeba")
+    told = json.dumps(replace(about, strategy=["finetune"]).to_json())
+    (checkpoint / "config.json").write_text(told)
     return path
 
 
 def call(folder: Path, cases: dict[str, list[str]]) -> dict[str, Any]:
     """Of each case: the exit code, what was printed, and which heavy modules were asked for.
 
+    Where no command comes first, it is `run`.
+
     All in one process, which no heavy module can be imported in.
     """
+    whole = {
+        case: given if given[:1] and given[0] in COMMANDS else ["run", *given]
+        for case, given in cases.items()
+    }
+    kept = {k: v for k, v in os.environ.items() if k != "CL_SR_DATA" and not k.startswith("HF_")}
     result = subprocess.run(
         [sys.executable, "-c", SCRIPT],
-        input=json.dumps(cases),
+        input=json.dumps(whole),
         cwd=folder,
-        env={name: value for name, value in os.environ.items() if name != "CL_SR_DATA"},
+        env=kept | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "home")},
         capture_output=True,
         text=True,
     )
