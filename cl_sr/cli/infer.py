@@ -86,10 +86,9 @@ def command(
     cl-sr infer -i 'scans/*.tif' -o large/ --weights hf:owner/name
     cl-sr infer -i small/ -o large/ --weights I640000_E37_gen.pth --scale 8
     """
+    from cl_sr.cli.models import check_place, facts
     from cl_sr.cli.pictures import FORMATS, find_sources, targets
     from cl_sr.files import check_writable
-    from cl_sr.models.hub import HubPlace, is_on_hub
-    from cl_sr.yaml_text import arguments
 
     if (run is None) == (weights is None):
         raise InputError("give --run RUN or --weights FOLDER: one of them says which model")
@@ -97,14 +96,8 @@ def command(
         raise InputError("--after tells a state of --run; --weights is one already")
     place = run or weights
     assert place is not None
-    model = arguments(overrides)
-    if taken := {"after", "scale", "device", "precision", "batch"} & model.keys():
-        raise InputError(f"{min(taken)}=... tells nothing of a net: see cl-sr infer --help")
-    model["scale"] = scale
-    if is_on_hub(place):
-        HubPlace.parse(str(place))
-    elif not place.exists():
-        raise InputError(f"no folder {place}: `cl-sr runs` lists the runs that there are")
+    check_place(place)
+    model = facts(scale, overrides)
     sources = find_sources(given)
     if out.suffix.lower() in FORMATS and not out.is_dir():
         if len(sources) != 1:
@@ -143,10 +136,10 @@ def _upscale(
 ) -> None:
     from rich.console import Console
 
-    from cl_sr.models.hub import HubPlace, fetch, is_on_hub
+    from cl_sr.models.hub import local
 
     messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    here = fetch(HubPlace.parse(str(place))) if is_on_hub(place) else place
+    here = local(place)  # the hub's progress bars need the line for themselves
     with messages.status("starting (torch takes some seconds)"):
         from PIL import Image
 

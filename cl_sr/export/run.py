@@ -103,6 +103,8 @@ def _check_folder(folder: Path, run: Path, overwrite: bool) -> None:
     Raises:
         InputError: with the remedy.
     """
+    if folder.name in ("", ".."):
+        raise InputError(f"{folder}: give the folder a name, as in --to weights")
     if folder.resolve().is_relative_to(run.resolve()):
         raise InputError(f"{folder} is inside the run: choose another --to")
     if folder.exists() and not folder.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,12 @@ def load_file(
     model = model_from_state(state, path, image_size, arguments)
     if not model.conditional:
         raise InputError(refusal(path))
+    if not any(name.endswith("betas") for name in state):
+        warnings.warn(
+            f"{path} has no noise schedule: SR3's for 16 to 128 pixels is assumed "
+            f"(linear, {model.schedule.steps} steps)",
+            stacklevel=2,
+        )
     if scale is None:
         raise InputError(
             f"{path} does not tell the scale that it was trained for: give --scale (8 for 16 to "

@@ -60,6 +60,15 @@ def is_on_hub(path: Path | str) -> bool:
     return str(path).startswith(PREFIX)
 
 
+def local(place: Path | str) -> Path:
+    """A path as it is; what is on the hub, fetched.
+
+    Raises:
+        InputError: see `HubPlace.parse` and `fetch`.
+    """
+    return fetch(HubPlace.parse(str(place))) if is_on_hub(place) else Path(place)
+
+
 def fetch(place: HubPlace) -> Path:
     """A checkpoint from the hub, in huggingface_hub's cache: what is there already is not loaded.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cl_sr.errors import InputError
 from cl_sr.models.description import CONFIG, WEIGHTS, is_checkpoint, read_description
-from cl_sr.models.hub import HubPlace, fetch, is_on_hub
+from cl_sr.models.hub import local
 from cl_sr.runs.record import Record
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def open_restorer(
     **arguments: Any,
 ) -> Restorer:
     """See `cl_sr.load`. What can be refused without torch is."""
-    path = fetch(HubPlace.parse(str(place))) if is_on_hub(place) else Path(place)
+    path = local(place)
     if path.is_file() and path.name in (WEIGHTS, CONFIG) and is_checkpoint(path.parent):
         path = path.parent
     options: dict[str, Any] = {"device": device, "precision": precision, "batch": batch}

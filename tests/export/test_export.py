@@ -237,6 +237,7 @@ def test_a_prior_is_used_by_the_command_for_priors(runs: Path, cli: Cli) -> None
         (["router", "--to", "RUN/out"], "is inside the run"),
         (["router", "--to", "RUN", "--overwrite"], "is inside the run"),
         (["router", "--to", "file"], "file is a file"),
+        (["router", "--to", "."], "give the folder a name"),
         (["router", "--to", "/proc/out"], "cannot write to /proc"),
         (["router", "--to", "hf:me"], "write hf:owner/name"),
         (["router", "--to", "out", "--license", "My own"], "give an identifier"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,15 @@ def test_its_images_are_those_of_the_net(file: Path, lr: Tensor) -> None:
     )
     assert torch.allclose(found, (expected.clamp(-1, 1) + 1) / 2, atol=1e-4)
     assert cl_sr.load(file, scale=2, **FACTS).scale == 2
+
+
+def test_what_is_assumed_of_a_bare_net_is_said(file: Path, tmp_path: Path) -> None:
+    torch.save(net().state_dict(), tmp_path / "bare.pth")
+    with pytest.warns(UserWarning, match=r"no noise schedule: SR3's .* \(linear, 2000 steps\)"):
+        assert cl_sr.load(tmp_path / "bare.pth", scale=4, **FACTS).model.schedule.steps == 2000
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cl_sr.load(file, scale=4, **FACTS).model.schedule.steps == 50
 
 
 @pytest.mark.parametrize(
