@@ -36,10 +36,9 @@ class Run:
 
     Example:
         >>> run = cl_sr.open("runs/a")
-        >>> run.matrix
+        >>> print(run.matrix)
            metric      after  celeba  animef
-        0    psnr    bicubic   21.01   16.28
-        ...
+        0    psnr    bicubic  ...
 
     Attributes:
         path: of its folder.
@@ -82,6 +81,13 @@ class Run:
         report = build_report(Record(self.path))
         publish_run(report)
         return report
+
+    def evaluate(self, after: str | None = None, *, data: Any = (), **options: Any) -> Record:
+        """Judge it again: `run.evaluate(steps=50).matrices`; see `cl_sr.runs.judging.evaluate`."""
+        with quiet(), explained(self.path):
+            from cl_sr.runs.judging import evaluate
+
+            return evaluate(self.path, after, data=_folders(data), **options)
 
     def load(self, after: str | None = None, **options: Any) -> Restorer:
         """What it restores images with; see `cl_sr.load`."""
@@ -133,8 +139,9 @@ def run(
         KeyboardInterrupt: it was interrupted; what it had is saved, and `resume` goes on with it.
 
     Example:
-        >>> run = cl_sr.run("demo", stream="celeba-anime", strategy="router", out="runs/a")
-        >>> run.matrix
+        >>> run = cl_sr.run("demo", stream="celeba-anime", strategy="router", out="runs/b")
+        >>> print(run.report().headline)
+        Since celeba (stand-in) was learnt, ...
     """
     settings, name = configuration(preset, Path(config) if config else None, _folders(data), keys)
     plan = check(settings)
@@ -198,6 +205,11 @@ def load(
 
     Raises:
         InputError: there are no such weights, or they lack something.
+
+    Example:
+        >>> restorer = cl_sr.load("runs/a", after="celeba", device="cpu")
+        >>> restorer.domains, restorer.scale
+        (('celeba',), 4)
     """
     from cl_sr.runs.opening import open_restorer
 

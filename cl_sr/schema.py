@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from cl_sr.image_size import image_size
 
 
 def _no_truth(value: Any) -> Any:
@@ -34,6 +36,7 @@ NameOrFile = Annotated[str, BeforeValidator(absolute_file)]
 Positive = Annotated[int, BeforeValidator(_no_truth), Field(ge=1)]
 # Sizes of things that are made: numbers beyond these are slips that would fill the memory.
 Size = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, le=65_536)]
+Pixels = Annotated[Size | tuple[Size, Size], AfterValidator(image_size)]
 Depth = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, le=64)]
 Steps = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, le=1_000_000)]
 Rate = Annotated[float, BeforeValidator(_no_truth), Field(gt=0, allow_inf_nan=False)]

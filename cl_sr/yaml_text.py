@@ -82,7 +82,7 @@ def arguments(items: Iterable[str]) -> dict[str, Any]:
     found = {}
     for item in items:
         key, equals, value = item.partition("=")
-        if not equals or not key.isidentifier() or key in ("path", "schedule"):
+        if not equals or not key.isidentifier() or key == "path":
             raise InputError(f"{item!r} is not KEY=VALUE, such as num_head_channels=16")
         try:
             found[key] = parse_yaml(value)

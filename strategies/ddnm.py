@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from cl_sr.diffusion.sampling import DDNM, Sampling
 from cl_sr.errors import InputError
+from cl_sr.models.places import weights_at
+from cl_sr.models.training_noise import split_arguments
 from cl_sr.strategies.base import Strategy, option
 from cl_sr.strategies.traits import Does, Traits, ZeroShot
 from cl_sr.yaml_text import arguments
@@ -25,7 +27,11 @@ class Ddnm(Strategy):
     """
 
     prior: str = option("", "weights of an unconditional model; empty: train one")
-    arguments: str = option("", "of its net, which the file does not tell: num_heads=1;dropout=0")
+    arguments: str = option(
+        "",
+        "what its file does not tell, of its net and of its training: "
+        "num_heads=1;noise_schedule=cosine;diffusion_steps=4000",
+    )
     iterations: int = option(0, "of training the prior; 0: as train.iterations for that domain")
     steps: int = option(100, "sampling steps")
     eta: float = option(0.85, "0 deterministic, 1 all noise fresh")
@@ -52,12 +58,15 @@ class Ddnm(Strategy):
         )
 
     def check(self, steps: int, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
-        if self.prior and not os.path.exists(self.prior):
+        if self.prior and not weights_at(self.prior).exists():
             raise InputError(f"strategy ddnm: no file {self.prior}: give prior=FILE")
-        if self.prior and shapes is None:
-            return  # its file tells how many time-steps there are
         zero_shot = self.traits.zero_shot
         assert zero_shot is not None
+        split_arguments(zero_shot.arguments)
+        if self.arguments and not self.prior:
+            raise InputError("strategy ddnm: arguments are of a prior's file: give prior=FILE")
+        if self.prior and shapes is None:
+            return  # its file tells how many time-steps there are
         try:
             zero_shot.sampling.check(steps)
         except ValueError as error:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from cl_sr.errors import InputError
-from cl_sr.strategies.base import Strategy, option, rehearsed
+from cl_sr.strategies.base import option, rehearsed
+from cl_sr.strategies.drawing import Drawing
 from cl_sr.strategies.memory import Memory, drawn, keep
 from cl_sr.strategies.traits import Traits
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class GenerativeDistill(Strategy):
+class GenerativeDistill(Drawing):
     """Distils on images of the past that the old net draws from statistics: none are kept.
 
     Generative distillation (Masip et al., arXiv 2311.14028) for a model that is conditioned on an
@@ -33,7 +34,7 @@ class GenerativeDistill(Strategy):
 
     Memory: `components` + 1 low-resolution images as floats a domain; while an experience lasts,
     the old weights and `size` drawn pairs. Time: a forward pass for `ratio` of each batch, and the
-    drawing: `size` times the evaluation's sampling steps.
+    drawing: `size` times `steps`.
     """
 
     traits: ClassVar[Traits] = Traits(plain_start=True)
@@ -43,6 +44,7 @@ class GenerativeDistill(Strategy):
     components: int = option(64, "principal components kept of each domain")
 
     def check(self, steps: int, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
+        super().check(steps, shapes)
         if self.size < 1 or self.components < 1:
             raise InputError("strategy generative-distill: size and components must be positive")
         if not 0 < self.ratio < 1:
@@ -69,10 +71,11 @@ class GenerativeDistill(Strategy):
         for k in range(learner.number):
             count = self.size // learner.number + (k < self.size % learner.number)
             drawn = Gaussian(**memory[f"domain-{k}"]).draw(count)
-            side = round((drawn.shape[1] // 3) ** 0.5)
-            low = (drawn.view(-1, 3, side, side) * 255).round().clamp(0, 255).to(torch.uint8)
+            low = drawn.view(-1, *learner.images.shape)
+            low = (low * 255).round().clamp(0, 255).to(torch.uint8)
             first = derived_seed(learner.seed, learner.number, k) % 2**31
-            images = learner.restore(low, range(first, first + count), memory["teacher"])
+            seeds = range(first, first + count)
+            images = learner.restore(low, seeds, memory["teacher"], self.sampling, self.batch)
             pairs.append(Samples(low.cpu(), to_bytes(images).cpu()))
         return Samples.join(pairs)
 

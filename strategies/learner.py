@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from cl_sr.diffusion.sampling import Sampling
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
@@ -14,15 +16,21 @@ if TYPE_CHECKING:
     from cl_sr.models.model import Net
     from cl_sr.models.objective import Seen
 
+SAMPLING = Sampling(steps=5)
+
 
 class Images(Protocol):
     """The training images of the experience; random draws are from torch's global generator.
 
     Attributes:
         flip: whether they are mirrored at random, and images of the past are to be, too.
+        shape: of a low-resolution image, `(3, h, w)`; of a grey one `(1, h, w)`.
     """
 
     flip: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
 
     def __len__(self) -> int: ...
 
@@ -111,13 +119,25 @@ class Learner(Protocol):
         """
         ...
 
-    def restore(self, lr: Tensor, seeds: Sequence[int], weights: Mapping[str, Tensor]) -> Tensor:
-        """High-resolution images by the evaluation's sampling, with some weights.
+    def restore(
+        self,
+        lr: Tensor,
+        seeds: Sequence[int],
+        weights: Mapping[str, Tensor],
+        sampling: Sampling = SAMPLING,
+        batch: int = 64,
+    ) -> Tensor:
+        """High-resolution images with some weights.
+
+        How the run is evaluated has no say in it: a strategy brings a sampling of its own, see
+        `cl_sr.strategies.drawing`.
 
         Args:
             lr: uint8 `(B, 3, h, w)`.
             seeds: one an image.
             weights: as `state` gives them.
+            sampling: how they are drawn; the default is ddim in 5 steps.
+            batch: most images at a time.
 
         Returns:
             `(B, 3, H, W)` in [-1, 1], on the device.

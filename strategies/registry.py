@@ -18,7 +18,9 @@ from cl_sr.strategies.traits import Traits
 
 GROUP = "cl_sr.strategies"
 # What this folder holds beside strategies.
-INFRASTRUCTURE = ("base", "choice", "composition", "learner", "memory", "registry", "traits")
+INFRASTRUCTURE = (
+    "base", "choice", "composition", "drawing", "learner", "memory", "registry", "traits",
+)  # fmt: skip
 # Hooks of old, and where what they did is done now.
 GONE = {
     "budget": "curriculum",

@@ -28,7 +28,7 @@ PASSES = 16  # over a small domain, to see other crops of its images
 class Router(Lora):
     """As `lora`, and restores each image with the adapter of the domain that it looks like.
 
-    The domain is that of the largest likelihood of the low-resolution image, shrunk to 8 pixels,
+    The domain is that of the largest likelihood of the low-resolution image, shrunk to 8x8 pixels,
     under a scale mixture of Gaussians a domain (`cl_sr.models.gaussian`),
 
         d(x) = argmax_d log sum_s pi_ds N(x; mu_d, s Sigma_d),
@@ -61,7 +61,7 @@ class Router(Lora):
         low = to_floats(learner.images.low_resolution(PASSES))
         # Few images span few directions, and must leave some variance to all others.
         components = min(COMPONENTS, max(1, len(learner.images) // 2))
-        small = _shrunk(low, min(SIDE, low.shape[-1]))
+        small = _shrunk(low, min(SIDE, *low.shape[-2:]))
         domain = Gaussian.fit(small, components, self.scales)
         # On the CPU it is fitted; where images are routed it is needed.
         memory[f"domain-{learner.number}"] = {
@@ -106,7 +106,7 @@ class ByLook(Experts):
         import torch
 
         # Images of any size are seen at the size at which the domains were.
-        small = _shrunk(lr, math.isqrt(self.domains[0].mean.numel() // 3))
+        small = _shrunk(lr, math.isqrt(self.domains[0].mean.numel() // lr.shape[1]))
         return torch.stack([domain.log_likelihood(small) for domain in self.domains]).argmax(0)
 
     def weights(self, number: int) -> Mapping[str, Tensor] | None:

@@ -8,7 +8,8 @@ from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
 from cl_sr.errors import InputError
-from cl_sr.strategies.base import Strategy, option
+from cl_sr.strategies.base import option
+from cl_sr.strategies.drawing import Drawing
 from cl_sr.strategies.memory import Memory
 from cl_sr.strategies.traits import Does, Traits
 
@@ -23,7 +24,7 @@ TRIED = [k / 5 for k in range(11)]  # alphas from 0 to 2
 
 
 @dataclass(frozen=True)
-class WiseFt(Strategy):
+class WiseFt(Drawing):
     """Goes part of the way from the old weights to the new ones, or past them where that gains.
 
     WiSE-FT (Wortsman et al., arXiv 2109.01903), Eq. 1: `w = (1 - alpha) w_old + alpha w_new`. With
@@ -33,8 +34,8 @@ class WiseFt(Strategy):
     going further along the line, as with task vectors (Ilharco et al., arXiv 2212.04089). Between
     them gains are interpolated. Where nothing is gained the old weights stay.
 
-    Memory: the old weights, while the experience lasts. Time: as fine-tuning, and about 5
-    evaluations on the held-out images.
+    Memory: the old weights, while the experience lasts. Time: as fine-tuning, and drawing the
+    held-out images about 5 times, in `steps` each.
     """
 
     traits: ClassVar[Traits] = Traits(does=frozenset({Does.MOVES_WEIGHTS}), plain_start=True)
@@ -42,12 +43,15 @@ class WiseFt(Strategy):
     alpha: float = option(0.0, "how far to go, 0 < alpha <= 2; 0: chosen on held-out images")
     keep: float = option(0.95, "share of the largest gain on the new domain that is kept")
     held_out: int = option(64, "images of the new domain to choose alpha on; at most a tenth, or 4")
+    seed: int = option(0, "of the first of these images' noise; the next has the next")
 
     def check(self, steps: int, shapes: Mapping[str, Sequence[int]] | None = None) -> None:
         if not 0 <= self.alpha <= TRIED[-1] or not 0 < self.keep <= 1 or self.held_out < 1:
             raise InputError(
                 "strategy wise-ft: alpha must be in [0, 2], keep in (0, 1], held_out positive"
             )
+        if not self.alpha:
+            super().check(steps, shapes)
 
     def adapt(self, learner: Learner, memory: Memory) -> None:
         if self.alpha or not learner.number:
@@ -75,14 +79,13 @@ class WiseFt(Strategy):
     def _choose(self, learner: Learner, old: dict[str, Tensor], new: dict[str, Tensor]) -> float:
         images = learner.images.held_out
 
-        def quality(weights: Mapping[str, Tensor]) -> float:
-            return mean_psnr(learner, images, weights)
-
-        start = quality(old)
+        start = self._quality(learner, images, old)
 
         @cache
         def gain(k: int) -> float:
-            return quality(interpolated(old, new, TRIED[k])) - start if k else 0.0
+            if not k:
+                return 0.0
+            return self._quality(learner, images, interpolated(old, new, TRIED[k])) - start
 
         # Gains rise and then fall along the way: the maximum next to the new weights is taken, and
         # what lies beyond it need not be looked at.
@@ -98,18 +101,18 @@ class WiseFt(Strategy):
         part = (wanted - gain(end - 1)) / (gain(end) - gain(end - 1))
         return TRIED[end - 1] + part * (TRIED[end] - TRIED[end - 1])
 
+    def _quality(self, learner: Learner, images: Samples, weights: Mapping[str, Tensor]) -> float:
+        """The mean PSNR in dB of restoring images with some weights, by the protocol rgb8."""
+        from cl_sr.degradations.pixels import to_floats
+        from cl_sr.evaluation.metrics import MAX_PSNR, psnr
+
+        seeds = range(self.seed, self.seed + len(images))
+        restored = learner.restore(images.lr, seeds, weights, self.sampling, self.batch)
+        truth = to_floats(images.hr.to(restored.device))
+        values = psnr((restored + 1) / 2, (truth + 1) / 2)
+        return float(values.clamp(max=MAX_PSNR).mean())
+
 
 def interpolated(old: dict[str, Tensor], new: dict[str, Tensor], alpha: float) -> dict[str, Tensor]:
     """`(1 - alpha) old + alpha new`, weight by weight."""
     return {name: old[name].lerp(new[name], alpha) for name in new}
-
-
-def mean_psnr(learner: Learner, images: Samples, weights: Mapping[str, Tensor]) -> float:
-    """The mean PSNR in dB of restoring images with some weights, by the protocol rgb8."""
-    from cl_sr.degradations.pixels import to_floats
-    from cl_sr.evaluation.metrics import MAX_PSNR, psnr
-
-    restored = learner.restore(images.lr, range(len(images)), weights)
-    truth = to_floats(images.hr.to(restored.device))
-    values = psnr((restored + 1) / 2, (truth + 1) / 2)
-    return float(values.clamp(max=MAX_PSNR).mean())

@@ -35,7 +35,12 @@ def make_run(path: Path, state: str = "finished") -> RunFolder:
         "env.json",
         {
             "data": {
-                "celeba": {"source": "stand-in", "duplicates": 12, "unreadable": 3},
+                "celeba": {
+                    "source": "stand-in",
+                    "duplicates": 12,
+                    "unreadable": 3,
+                    "left_out": {"lr_8": 4, "sr_8_32": 5},
+                },
                 "animef": {"source": "stand-in", "duplicates": 0, "unreadable": 0},
             },
             "metrics": {"psnr": True, "ssim": True},

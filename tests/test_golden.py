@@ -17,7 +17,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from cl_sr.degradations.resize import downsample, upsample
-from cl_sr.diffusion import q_sample, sample
+from cl_sr.diffusion import Denoiser, Parametrization, q_sample, sample
 from cl_sr.diffusion.times import travel_times
 from cl_sr.evaluation import psnr, ssim
 from cl_sr.models import load_prior, load_sr3, read_model
@@ -60,7 +60,8 @@ def test_sr3(golden: Path, name: str, compare: Compare) -> None:
         answer = net(io["noisy"], condition, io["noise_level"])
         noisy = q_sample(io["hr"], io["train_level"], io["train_noise"])
         error = net(noisy, condition, io["train_level"]) - io["train_noise"]
-    images = sample(net, condition, schedule, start=io["loop_start"], noises=io["loop_noises"])
+    denoiser = Denoiser(net, Parametrization())
+    images = sample(denoiser, condition, schedule, start=io["loop_start"], noises=io["loop_noises"])
     file = f"{name}_io"
     compare(file, "network output", answer, io["eps"], 2e-5)
     compare(file, "q_sample", noisy, io["q_sample"], 2e-5)

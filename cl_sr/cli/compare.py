@@ -24,9 +24,14 @@ if TYPE_CHECKING:
     help="A configuration key that tells rows apart, beside the strategy. May be repeated.",
 )
 @click.option(
+    "--evaluation", metavar="NAME", help="Compare what `cl-sr eval` has found, by its name."
+)
+@click.option(
     "--out", type=click.Path(path_type=Path), help="A folder for the report, tables and figures."
 )
-def command(runs: tuple[Path, ...], by: tuple[str, ...], out: Path | None) -> None:
+def command(
+    runs: tuple[Path, ...], by: tuple[str, ...], evaluation: str | None, out: Path | None
+) -> None:
     """Compare strategies: what each forgot, learnt and took, against plain fine-tuning.
 
     RUN is a run, a folder of runs, or a sweep. Runs that differ in their seeds alone are averaged.
@@ -40,22 +45,23 @@ def command(runs: tuple[Path, ...], by: tuple[str, ...], out: Path | None) -> No
     from rich.console import Console
 
     messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    compare_and_show(runs, by, out, messages)
+    compare_and_show(runs, by, out, messages, evaluation)
 
 
 def compare_and_show(
-    paths: Sequence[Path], by: Sequence[str], out: Path | None, messages: Console
+    paths: Sequence[Path],
+    by: Sequence[str],
+    out: Path | None,
+    messages: Console,
+    evaluation: str | None = None,
 ) -> None:
-    """Compare the runs in `paths`, show it, and write it to `out`."""
-    command = shlex.join(
-        ["cl-sr", "compare", *map(str, paths), *(f"--by={key}" for key in by), "--out", str(out)]
-    )
+    """Compare the runs in `paths`, or evaluations of them, show it, and write it to `out`."""
+    options = [*(f"--by={key}" for key in by)]
+    options += [f"--evaluation={evaluation}"] if evaluation is not None else []
+    command = shlex.join(["cl-sr", "compare", *map(str, paths), *options, "--out", str(out)])
     from rich.console import Console
 
     from cl_sr.config import check_key
-    from cl_sr.reporting.comparison import ComparisonReport
-    from cl_sr.reporting.publish import publish_comparisons
-    from cl_sr.sweeps.comparison import compare
     from cl_sr.sweeps.finished import find_runs
 
     for key in by:
@@ -64,7 +70,11 @@ def compare_and_show(
             raise InputError("--by seed: runs that differ in their seeds alone are averaged")
     if out is not None and (out / "status.json").exists():
         raise InputError(f"{out} is a run, with a report of its own: choose another --out")
-    found = find_runs(paths)
+    found = find_runs(paths, evaluation)
+    from cl_sr.reporting.comparison import ComparisonReport
+    from cl_sr.reporting.publish import publish_comparisons
+    from cl_sr.sweeps.comparison import compare
+
     for why in found.left_out:
         messages.print(f"left out: {why}")
     reports = [ComparisonReport(comparison) for comparison in compare(found, by)]

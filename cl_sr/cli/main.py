@@ -16,6 +16,7 @@ from cl_sr.errors import InputError
 COMMANDS = {
     "run": "Train over a stream and report what was forgotten.",
     "sweep": "Run a grid of configurations and compare them.",
+    "eval": "Judge the saved states of a run or a sweep again, by other settings.",
     "infer": "Upscale images with a model that was trained.",
     "export": "Write trained weights for other people, or to the Hugging Face hub.",
     "runs": "List runs, how far they came, and what they found.",

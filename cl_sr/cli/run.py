@@ -205,9 +205,10 @@ def _present(folder: RunFolder, signum: int | None, messages: Console) -> None:
     from rich.console import Console
 
     from cl_sr.cli.report import present
+    from cl_sr.runs.record import Record
 
     results = Console(markup=False, highlight=False)
-    made = present(folder.path, results)
+    made = present(Record(folder.path), results)
     if signum is not None:
         messages.print(f"Stopped. Go on with it: cl-sr run --resume {folder.path}")
         raise SystemExit(128 + signum)

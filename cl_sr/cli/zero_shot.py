@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import count
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from cl_sr.cli.pictures import DRAWING, SHARED, Job, draw_all, plan_jobs, shared
 from cl_sr.errors import InputError
 
 
 @click.command("zero-shot")
-@click.option(
-    "-i",
-    "--input",
-    "given",
-    required=True,
-    multiple=True,
-    metavar="IMAGE|FOLDER|GLOB",
-    help="Low-resolution images, which are used as they are. May be repeated.",
-)
+@shared(SHARED)
 @click.option(
     "--prior",
+    "prior_path",
     required=True,
     metavar="FILE",
     type=click.Path(path_type=Path),
@@ -31,9 +24,6 @@ from cl_sr.errors import InputError
 )
 @click.option(
     "--scale", type=click.IntRange(min=1), required=True, help="High over low resolution."
-)
-@click.option(
-    "-o", "--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Results."
 )
 @click.option(
     "--operator",
@@ -53,107 +43,70 @@ from cl_sr.errors import InputError
     show_default=True,
     help="Standard deviation of the noise in the images, of 255 (DDNM+).",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")
-@click.option("--overwrite", is_flag=True, help="Replace results of the same name.")
+@shared(DRAWING)
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 def command(
     given: tuple[str, ...],
-    prior: Path,
-    scale: int,
     out: Path,
-    operator: str,
-    seed: int,
-    device: str,
+    samples: int,
+    sheet: bool,
     overwrite: bool,
-    overrides: tuple[str, ...],
-    sigma_y: float,
     **options: Any,
 ) -> None:
     """Super-resolve images without training: DDNM with an unconditional prior.
 
-    KEY=VALUE are arguments of the prior's network that its file does not tell, such as
-    num_head_channels=16. Each result is written as DIR/NAME.png.
+    KEY=VALUE is what the prior's file does not tell: of its network (num_head_channels=16) and of
+    its training (noise_schedule=cosine, diffusion_steps=4000, beta_start=0.0001, beta_end=0.02,
+    prediction=v, rescale_timesteps=true). Images, results and tiles are as in cl-sr infer.
 
     \b
-    cl-sr zero-shot -i photo.png --prior 256x256_diffusion_uncond.pt --scale 4 -o restored
+    cl-sr zero-shot -i photo.png --prior 256x256_diffusion_uncond.pt --scale 4 -o large.png
     cl-sr zero-shot -i small/ --prior runs/NAME/checkpoints/celeba --scale 4 -o restored
     """
-    from cl_sr.cli.pictures import find_sources, targets
-    from cl_sr.files import check_writable
+    from cl_sr.models.training_noise import split_arguments
+    from cl_sr.yaml_text import arguments
 
-    sources = find_sources(given)
-    places = targets(sources, out)
-    check_writable(out)
-    taken = [target for target in places if target.exists()]
-    if taken and not overwrite:
-        raise InputError(f"{taken[0]} exists: choose another --out, or add --overwrite")
-    work = list(zip([file for file, _ in sources], places, strict=True))
-    options |= {"seeds": [seed], "sigma_y": sigma_y}
-    _restore(work, prior, scale, operator, device, overrides, options)
+    split_arguments(arguments(options["overrides"]))
+    jobs = plan_jobs(given, out, samples, sheet, overwrite)
+    if jobs:
+        _restore(jobs, **options)
 
 
 def _restore(
-    work: list[tuple[Path, Path]],
+    jobs: Sequence[Job],
     prior_path: Path,
     scale: int,
-    operator_name: str,
-    device_name: str,
+    operator: str,
+    device: str,
     overrides: Iterable[str],
-    options: dict[str, Any],
+    steps: int,
+    eta: float,
+    travel_length: int,
+    travel_repeat: int,
+    sigma_y: float,
+    **drawing: Any,
 ) -> None:
     from rich.console import Console
 
     messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     with messages.status("starting (torch takes some seconds)"):
-        import numpy as np
-        import torch
-        from PIL import Image
-
-        from cl_sr.cli.pictures import draw_all
-        from cl_sr.data.folder import read_rgb
         from cl_sr.degradations import AveragePool, Bicubic
         from cl_sr.degradations.pixels import STEPS
-        from cl_sr.diffusion.times import travel_times
+        from cl_sr.diffusion import Sampling
+        from cl_sr.diffusion.sampling import DDNM
+        from cl_sr.inference import Request, Restorer
         from cl_sr.inference.device import choose_device
-        from cl_sr.models import load_prior
+        from cl_sr.models import Model, load_prior
         from cl_sr.yaml_text import arguments
-        from cl_sr.zero_shot import Operator
-        from cl_sr.zero_shot.restore import restore
 
-        device = choose_device(device_name)
-        prior = load_prior(prior_path, **arguments(overrides)).to(device)
-    operator: Operator = Bicubic(scale) if operator_name == "bicubic" else AveragePool(scale)
-    options["sigma_y"] /= STEPS
-    total = prior.schedule.steps
-    travel = options["travel_length"], options["travel_repeat"]
+        place = choose_device(device)
+        prior = load_prior(prior_path, **arguments(overrides)).to(place)
+    model = Model(prior, prior.schedule, conditional=False, scale=scale, family="prior")
+    degradation = Bicubic(scale) if operator == "bicubic" else AveragePool(scale)
+    sampling = Sampling(DDNM, steps, eta, travel_length=travel_length, travel_repeat=travel_repeat)
     try:
-        steps = len(travel_times(total, options["steps"], *travel)) - 1
+        sampling.check(prior.schedule.steps)
     except ValueError as error:
-        raise InputError(f"{error} (the prior has {total} time-steps)") from error
-
-    def read(source: Path) -> torch.Tensor:
-        return torch.from_numpy(read_rgb(source).transpose(2, 0, 1).copy())
-
-    def draw(
-        _: Path, low: torch.Tensor, progress: Callable[[float], None]
-    ) -> tuple[Image.Image, str]:
-        taken = count(1)
-        image, consistency = restore(
-            prior, low, operator, scale,
-            callback=lambda _: progress(next(taken) / steps), **options,
-        )  # fmt: skip
-        told = (
-            f"{low.shape[2]}x{low.shape[1]} to {image.shape[2]}x{image.shape[1]} pixels, "
-            f"consistent with the input to {consistency:.1f} dB"
-        )
-        return Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy())), told
-
-    def too_large(low: torch.Tensor) -> str:
-        return (
-            f"{low.shape[2]}x{low.shape[1]} pixels times {scale} are too many for the memory of "
-            f"{device}: cut the image into parts"
-        )
-
-    for _ in draw_all(work, messages, "restoring", read, draw, too_large):
-        pass
+        raise InputError(f"{error} (the prior has {prior.schedule.steps} time-steps)") from error
+    request = Request(sigma_y=sigma_y / STEPS, **drawing)
+    draw_all(jobs, Restorer(model, degradation), request, sampling, messages)

@@ -21,6 +21,7 @@ from cl_sr.config.explain import checked
 from cl_sr.degradations.registry import check_degradation
 from cl_sr.diffusion.times import check_schedule
 from cl_sr.errors import InputError
+from cl_sr.image_size import sides, spelled
 from cl_sr.models.family import DEFAULT, ModelKeys, find_family, shipped_families
 from cl_sr.schema import (
     AbsolutePath,
@@ -28,6 +29,7 @@ from cl_sr.schema import (
     Fraction,
     NameOrFile,
     NonNegative,
+    Pixels,
     Positive,
     Rate,
     Section,
@@ -47,7 +49,8 @@ class DataConfig(Section):
 
     root: AbsolutePath | None = Field(None, description="folder with one folder a domain")
     folders: dict[str, AbsolutePath] = Field({}, description="the folder of single domains")
-    size: Size = Field(32, description="H = W of high-resolution images, pixels")
+    size: Pixels = Field(32, description="of high-resolution images: H = W, or [H, W]")
+    channels: Literal[1, 3] = Field(3, description="of images: 3, or 1 to make them grey")
     scale: Annotated[int, Field(ge=2, le=1024)] = Field(4, description="high over low resolution")
     kernel: Annotated[str, AfterValidator(check_degradation)] = Field(
         "bicubic", description="how low-resolution images are made: bicubic or area"
@@ -72,13 +75,17 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _divides(self) -> DataConfig:
-        if self.size % self.scale:
+        both = sides(self.size)
+        if any(side % self.scale for side in both):
+            fitting = [math.ceil(max(side, 11) / self.scale) * self.scale for side in both]
             raise ValueError(
-                f"data.scale={self.scale} does not divide data.size={self.size}: take "
-                f"data.size={math.ceil(max(self.size, 11) / self.scale) * self.scale}"
+                f"data.scale={self.scale} does not divide data.size={spelled(self.size)}: take "
+                f"data.size={spelled(fitting)}"
             )
-        if self.size < 11:
-            raise ValueError(f"data.size={self.size} is too small: SSIM needs at least 11 pixels")
+        if min(both) < 11:
+            raise ValueError(
+                f"data.size={spelled(self.size)} is too small: SSIM needs at least 11 pixels"
+            )
         return self
 
 
@@ -142,6 +149,9 @@ class EvalConfig(Section):
         0.0, description="of ddim: 0 deterministic, 1 as ancestral"
     )
     seed: Seed = Field(0, description="of the first image's noise; the next has the next")
+    draws: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        1, description="of each image, with other noise; its metrics are means of them"
+    )
     metrics: tuple[str, ...] = Field(
         ("psnr", "ssim"), description="psnr, ssim, colour_error, sharpness, any metric of pyiqa"
     )

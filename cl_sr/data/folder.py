@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from cl_sr.image_size import ImageSize, sides
 
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
@@ -35,6 +37,15 @@ class ImageFile:
     width: int
     height: int
     pixels: np.ndarray | None
+
+
+def same_image(path: Path, sha256: str) -> bool:
+    """Whether there is a file, and it is the image of this content hash."""
+    try:
+        return digest(read_rgb(path)) == sha256
+    # Damaged files make Pillow raise OSError, SyntaxError, struct.error and more.
+    except Exception:
+        return False
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,16 @@ def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """An image file as uint8 `(H, W, 3)`: turned upright, on white where it is transparent.
+    """An image file as uint8 `(H, W, 3)`, see `read_pixels`."""
+    return read_pixels(path, 3)
+
+
+def read_pixels(path: Path, channels: int) -> np.ndarray:
+    """An image file as uint8 `(H, W, channels)`: upright, on white where it is transparent.
+
+    Args:
+        path: the file.
+        channels: 3, or 1: grey is Pillow's "L", the luma of BT.601.
 
     Raises:
         Exception: not a readable image; Pillow raises many kinds.
@@ -93,12 +113,23 @@ def read_rgb(path: Path) -> np.ndarray:
     if upright.mode.startswith(("I", "F")):  # 16-bit grey: Pillow's own conversion clips at 255
         whole = upright.mode.startswith("I")
         peak = 65535 if whole else max(float(np.asarray(upright, np.float64).max()), 1e-12)
-        return np.repeat(of_8_bit(upright, peak)[..., None], 3, axis=2)
+        return np.repeat(of_8_bit(upright, peak)[..., None], channels, axis=2)
     if upright.has_transparency_data:
         rgba = upright.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
-        return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
-    return np.asarray(upright.convert("RGB"))
+        upright = Image.alpha_composite(white, rgba)
+    return of_channels(upright, channels)
+
+
+def of_channels(image: Image.Image, channels: int) -> np.ndarray:
+    """Colours as uint8 `(H, W, 3)`, or grey as `(H, W, 1)`."""
+    pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
+    return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def picture_of(pixels: np.ndarray) -> Image.Image:
+    """The inverse of `of_channels`."""
+    return Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
 
 
 def of_8_bit(grey: Image.Image, peak: float) -> np.ndarray:
@@ -107,24 +138,38 @@ def of_8_bit(grey: Image.Image, peak: float) -> np.ndarray:
     return np.clip(np.rint(values * (255 / peak)), 0, 255).astype(np.uint8)
 
 
-def fit(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Resize the shorter side to `size` (bicubic) and cut out the middle: `(size, size, 3)`.
+def why_not(path: Path, error: Exception) -> str:
+    """Why an image could not be read, in one line without the path."""
+    if path.is_dir():
+        return "a folder that cannot be read"
+    if isinstance(error, UnidentifiedImageError):
+        kinds = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        return f"not a {kinds} image" if path.stat().st_size else "an empty file"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
-    The order of the public SR3 code's preparation; square images are only resized.
+
+def fit(pixels: np.ndarray, size: ImageSize) -> np.ndarray:
+    """Resize until both sides reach `size` (bicubic) and cut out the middle: `(H, W, C)`.
+
+    The order of the public SR3 code's preparation; images of the right shape are only resized.
     """
     height, width = pixels.shape[:2]
-    if (height, width) == (size, size):
+    least = sides(size)
+    if (height, width) == least:
         return pixels
-    ratio = size / min(height, width)
-    wide, high = max(size, round(width * ratio)), max(size, round(height * ratio))
-    resized = Image.fromarray(pixels).resize((wide, high), Image.Resampling.BICUBIC)
-    return center_crop(np.asarray(resized), size)
+    ratio = max(least[0] / height, least[1] / width)
+    high, wide = max(least[0], round(height * ratio)), max(least[1], round(width * ratio))
+    resized = picture_of(pixels).resize((wide, high), Image.Resampling.BICUBIC)
+    return center_crop(of_channels(resized, pixels.shape[2]), size)
 
 
-def center_crop(pixels: np.ndarray, size: int) -> np.ndarray:
-    """The middle `(size, size, 3)` of an image at least that large."""
-    top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
-    return pixels[top : top + size, left : left + size]
+def center_crop(pixels: np.ndarray, size: ImageSize) -> np.ndarray:
+    """The middle `(H, W, C)` of an image at least that large."""
+    height, width = sides(size)
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    return pixels[top : top + height, left : left + width]
 
 
 def digest(pixels: np.ndarray) -> str:
@@ -134,36 +179,44 @@ def digest(pixels: np.ndarray) -> str:
 
 def read_all(
     paths: list[Path],
-    smallest: int,
+    smallest: ImageSize,
     prepare: Callable[[np.ndarray], np.ndarray | None],
     track: Track = untracked,
+    channels: int = 3,
 ) -> tuple[list[ImageFile], list[Unreadable]]:
     """Read many files with threads.
 
     Args:
         paths: the files.
-        smallest: images with a side under this many pixels are set aside like broken ones.
+        smallest: images less high or wide are set aside like broken ones.
         prepare: what to keep in memory of an image's pixels.
         track: passes the results on and shows how many have come.
+        channels: see `read_pixels`.
     """
     images: list[ImageFile] = []
     unreadable: list[Unreadable] = []
+    read = partial(_read, smallest=smallest, prepare=prepare, channels=channels)
     with ThreadPoolExecutor() as pool:
-        results = pool.map(partial(_read, smallest=smallest, prepare=prepare), paths)
+        results = pool.map(read, paths)
         for result in track(results, len(paths)):
             (images if isinstance(result, ImageFile) else unreadable).append(result)  # type: ignore[arg-type]
     return images, unreadable
 
 
 def _read(
-    path: Path, smallest: int, prepare: Callable[[np.ndarray], np.ndarray | None]
+    path: Path,
+    smallest: ImageSize,
+    prepare: Callable[[np.ndarray], np.ndarray | None],
+    channels: int,
 ) -> ImageFile | Unreadable:
     try:
-        pixels = read_rgb(path)
+        pixels = read_pixels(path, channels)
     # Damaged files make Pillow raise OSError, SyntaxError, struct.error and more.
     except Exception as error:
-        return Unreadable(path, " ".join(str(error).split())[:200] or type(error).__name__)
+        return Unreadable(path, why_not(path, error))
     height, width = pixels.shape[:2]
-    if min(height, width) < smallest:
-        return Unreadable(path, f"{width}x{height} pixels, at least {smallest} are needed")
+    high, wide = sides(smallest)
+    if height < high or width < wide:
+        needed = high if high == wide else f"{wide}x{high}"
+        return Unreadable(path, f"{width}x{height} pixels, at least {needed} are needed")
     return ImageFile(str(path), digest(pixels), width, height, prepare(pixels))

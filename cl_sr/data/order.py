@@ -6,7 +6,7 @@ does not change when something else draws random numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,11 @@ Place = tuple[int, int]
 def derived_seed(*numbers: int) -> int:
     """A seed from several numbers, all of which matter."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def noise_seeds(first: Sequence[int], draw: int) -> Sequence[int]:
+    """Of the noise of images: their first one's, or for a further draw others that depend on it."""
+    return [derived_seed(seed, draw) % 2**31 for seed in first] if draw else first
 
 
 class Passes(Sampler[Place]):

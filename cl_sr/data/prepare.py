@@ -9,7 +9,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,11 +26,15 @@ from cl_sr.data.folder import (
     digest,
     find_images,
     fit,
+    of_channels,
+    picture_of,
     read_all,
-    read_rgb,
+    read_pixels,
     untracked,
 )
+from cl_sr.data.layouts import high_resolution
 from cl_sr.errors import InputError
+from cl_sr.image_size import ImageSize, sides
 
 TRAIN_SHARE = 0.7
 FEWEST_IMAGES = 4  # distinct ones: fewer cannot give both sides a meaning
@@ -47,20 +51,23 @@ class DomainData:
     Attributes:
         domain: what they show.
         origin: `folder` (real images) or `stand-in` (drawn by code).
-        size: H = W of the high-resolution images.
-        train: images to train on. Their pixels are `(size, size, 3)` in a domain with `center`
+        size: H and W of the high-resolution images.
+        train: images to train on. Their pixels are `(H, W, C)` in a domain with `center`
             crops, and whole images with `random` crops; None where memory would not hold them.
-        test: uint8 `(N, 3, size, size)`, fixed crops.
+        test: uint8 `(N, C, H, W)`, fixed crops.
         test_files: what `test` was made from, in its order, without pixels.
         duplicates: how many images are exact copies of another.
         leaked: how many test images have a copy that is trained on; none in a split by content.
         unreadable: files that were skipped.
         side: what `test` is: the test side, or a validation part of the training side.
+        channels: of the images: 3, or 1 for grey ones.
+        left_out: how many files are the same images at other sizes, by their sub-folder
+            (`cl_sr.data.layouts`): they are not read.
     """
 
     domain: Domain
     origin: Origin
-    size: int
+    size: tuple[int, int]
     train: list[ImageFile]
     test: Tensor
     test_files: list[ImageFile]
@@ -68,11 +75,15 @@ class DomainData:
     leaked: int
     unreadable: list[Unreadable]
     side: Side = "test"
+    channels: int = 3
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def enlarged(self) -> int:
         """How many images are smaller than `size`, and so were enlarged."""
-        return sum(min(f.width, f.height) < self.size for f in [*self.train, *self.test_files])
+        height, width = self.size
+        files = [*self.train, *self.test_files]
+        return sum(file.height < height or file.width < width for file in files)
 
     @property
     def label(self) -> str:
@@ -85,8 +96,9 @@ def load_domain(
     domain: Domain,
     folder: Path | None,
     *,
-    size: int,
+    size: ImageSize,
     scale: int,
+    channels: int = 3,
     standin_images: int = 1000,
     how: Split = "content",
     split_seed: int = 0,
@@ -101,8 +113,9 @@ def load_domain(
     Args:
         domain: the domain.
         folder: where its images are, at any depth.
-        size: H = W of high-resolution images.
+        size: of high-resolution images: H = W, or H and W.
         scale: high over low resolution.
+        channels: 3, or 1 to make them grey.
         standin_images: how many to draw.
         how: `content` keeps all copies of an image on one side, `random` does not.
         split_seed: of the 70/30 split.
@@ -113,14 +126,19 @@ def load_domain(
         track: shows how far reading or drawing has come.
 
     Raises:
-        InputError: the folder is missing, or too few of its images can be used; or there is
-            neither a folder nor a stand-in.
+        InputError: the folder is missing, too few of its images can be used, or it has the same
+            names at several sizes; or there is neither a folder nor a stand-in.
     """
     unreadable: list[Unreadable] = []
+    left_out: dict[str, int] = {}
+    both = sides(size)
     if folder is not None:
-        files, unreadable = _from_folder(domain, folder, size, scale, memory_gb, track)
+        paths, left_out = _find(domain, folder)
+        files, unreadable = _from_files(
+            domain, folder, paths, both, scale, channels, memory_gb, track
+        )
     else:
-        files = _standins(domain, size, standin_images, track)
+        files = _standins(domain, both, channels, standin_images, track)
     if copies:
         random = np.random.default_rng(split_seed)
         files += [files[k] for k in random.integers(0, len(files), round(copies * len(files)))]
@@ -132,31 +150,45 @@ def load_domain(
         test_files = list({file.sha256: file for file in reversed(test_files)}.values())[::-1]
     train = train[: math.ceil(round(share * len(train), 6))]
     seen = {file.sha256 for file in train}
-    test = np.stack([_fixed_crop(file, domain, size) for file in test_files])
+    whole = [prepared_pixels(file, domain.crop, both, channels) for file in test_files]
+    test = np.stack([center_crop(pixels, both) for pixels in whole])
     return DomainData(
         domain=domain,
         origin="stand-in" if folder is None else "folder",
-        size=size,
+        size=both,
+        channels=channels,
         train=train,
         test=torch.from_numpy(test).permute(0, 3, 1, 2).contiguous(),
         test_files=[replace(file, pixels=None) for file in test_files],
         duplicates=len(files) - len({file.sha256 for file in files}),
         leaked=sum(file.sha256 in seen for file in test_files),
         unreadable=unreadable,
+        left_out=left_out,
         side=side,
     )
 
 
-def _from_folder(
-    domain: Domain, folder: Path, size: int, scale: int, memory_gb: float, track: Track
-) -> tuple[list[ImageFile], list[Unreadable]]:
+def _find(domain: Domain, folder: Path) -> tuple[list[Path], dict[str, int]]:
+    """The images of a folder, and how many files are left out as other sizes of them."""
     remedy = f"give another with --data {domain.name}=DIR"
     if not folder.is_dir():
         raise InputError(f"no folder {folder} for the domain {domain.name}: {remedy}")
     try:
-        paths = find_images(folder)
+        return high_resolution(folder, find_images(folder))
     except OSError as error:
         raise InputError(f"cannot read {folder}: {error.strerror}; {remedy}") from error
+
+
+def _from_files(
+    domain: Domain,
+    folder: Path,
+    paths: list[Path],
+    size: tuple[int, int],
+    scale: int,
+    channels: int,
+    memory_gb: float,
+    track: Track,
+) -> tuple[list[ImageFile], list[Unreadable]]:
     budget = memory_gb * 1e9
 
     def prepare(pixels: np.ndarray) -> np.ndarray | None:
@@ -165,14 +197,15 @@ def _from_folder(
         budget -= kept.nbytes
         return kept if budget >= 0 else None
 
-    smallest = size if domain.crop == "random" else max(2, size // scale)
-    files, unreadable = read_all(paths, smallest, prepare, track)
+    low = max(2, size[0] // scale), max(2, size[1] // scale)
+    smallest = size if domain.crop == "random" else low
+    files, unreadable = read_all(paths, smallest, prepare, track, channels)
     if len({file.sha256 for file in files}) < FEWEST_IMAGES:
         found = f"{len(files)} usable images of {len(paths)}"
         why = f" ({skipped(unreadable)})" if unreadable else ""
         raise InputError(
             f"{folder}: {found}, at least {FEWEST_IMAGES} different ones are needed for the "
-            f"domain {domain.name}{why}: {remedy}"
+            f"domain {domain.name}{why}: give another with --data {domain.name}=DIR"
         )
     return files, unreadable
 
@@ -184,72 +217,80 @@ def skipped(unreadable: Sequence[Unreadable], names: int = 3) -> str:
     return f"{len(unreadable)} unreadable: {first}{more}"
 
 
-def _standins(domain: Domain, size: int, count: int, track: Track) -> list[ImageFile]:
+def _standins(
+    domain: Domain, size: tuple[int, int], channels: int, count: int, track: Track
+) -> list[ImageFile]:
     if domain.standin is None:
         raise InputError(
             f"the domain {domain.name} has no stand-in: give its images with "
             f"--data {domain.name}=DIR"
         )
-    # Random crops need some room around them.
-    side = size if domain.crop == "center" else 2 * size
     files = []
     for seed in track(range(count), count):
-        pixels = domain.standin(side, seed)
-        if pixels.shape != (side, side, 3) or pixels.dtype != np.uint8:
-            raise InputError(
-                f"the stand-in of the domain {domain.name} drew {pixels.dtype} "
-                f"{pixels.shape} instead of uint8 {(side, side, 3)}"
-            )
-        files.append(ImageFile(f"stand-in-{seed:05d}", digest(pixels), side, side, pixels))
+        pixels = _standin(domain, size, channels, seed)
+        side, kept = len(pixels), _prepare(pixels, domain.crop, size)
+        files.append(ImageFile(f"stand-in-{seed:05d}", digest(pixels), side, side, kept))
     return files
 
 
-def _prepare(pixels: np.ndarray, crop: str, size: int) -> np.ndarray:
+def _standin(domain: Domain, size: tuple[int, int], channels: int, seed: int) -> np.ndarray:
+    """Stand-ins are drawn as squares; random crops need some room around them."""
+    assert domain.standin is not None
+    side = max(size) if domain.crop == "center" else 2 * max(size)
+    pixels = domain.standin(side, seed)
+    if pixels.shape != (side, side, 3) or pixels.dtype != np.uint8:
+        raise InputError(
+            f"the stand-in of the domain {domain.name} drew {pixels.dtype} "
+            f"{pixels.shape} instead of uint8 {(side, side, 3)}"
+        )
+    return pixels if channels == 3 else of_channels(picture_of(pixels), channels)
+
+
+def _prepare(pixels: np.ndarray, crop: str, size: ImageSize) -> np.ndarray:
     """What training keeps of an image: its middle at the right size, or all of it."""
     return fit(pixels, size) if crop == "center" else pixels
 
 
-def prepared_pixels(file: ImageFile, crop: str, size: int) -> np.ndarray:
+def prepared_pixels(file: ImageFile, crop: str, size: ImageSize, channels: int = 3) -> np.ndarray:
     """What training keeps of an image, read again where memory does not hold it."""
     if file.pixels is not None:
         return file.pixels
-    return _prepare(read_rgb(Path(file.path)), crop, size)
-
-
-def _fixed_crop(file: ImageFile, domain: Domain, size: int) -> np.ndarray:
-    return center_crop(prepared_pixels(file, domain.crop, size), size)
+    return _prepare(read_pixels(Path(file.path), channels), crop, size)
 
 
 def read_again(
-    domain: Domain, folder: Path | None, files: Sequence[tuple[str, str]], size: int
+    domain: Domain,
+    folder: Path | None,
+    files: Sequence[tuple[str, str]],
+    size: ImageSize,
+    channels: int = 3,
 ) -> Tensor:
-    """Some images that were prepared before, as they are tested: uint8 `(N, 3, size, size)`.
+    """Some images that were prepared before, as they are tested: uint8 `(N, C, H, W)`.
 
     Args:
         domain: of the images.
         folder: where they are; None: they are stand-ins.
         files: of each its path below the folder (or a stand-in's name) and its content hash.
-        size: H = W.
+        size: H = W, or H and W.
+        channels: 3, or 1 for grey images.
 
     Raises:
         InputError: one is gone, or is another now.
     """
-    crops = []
+    crops, both = [], sides(size)
     for path, sha256 in files:
         try:
             if folder is None:
-                side = size if domain.crop == "center" else 2 * size
-                assert domain.standin is not None
-                pixels = domain.standin(side, int(path.rpartition("-")[2]))
+                pixels = _standin(domain, both, channels, int(path.rpartition("-")[2]))
             else:
-                pixels = read_rgb(folder / path)
+                pixels = read_pixels(folder / path, channels)
             same = digest(pixels) == sha256
         # Damaged files make Pillow raise OSError, SyntaxError, struct.error and more.
         except Exception as error:
             raise InputError(f"{domain.name}: {path} cannot be read any more: {error}") from error
         if not same:
             raise InputError(f"{domain.name}: {path} is no longer the image that it was")
-        crops.append(center_crop(_prepare(pixels, domain.crop, size), size))
+        crops.append(center_crop(_prepare(pixels, domain.crop, both), both))
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
 
 

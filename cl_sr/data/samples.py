@@ -1,7 +1,7 @@
 """Samples: a low-resolution image travels with the high-resolution one that it was made from.
 
 Everything that Avalanche passes on to a model is one tensor. So a sample of a data set is
-`(packed, domain)`: `packed` is uint8 `(C, H, W)`, the high-resolution image and, in as many further
+`(packed, domain)`: `packed` is uint8 `(P, H, W)`, the high-resolution image and, in as many further
 channels as it fills, the low-resolution one; `domain` is the domain's number in its stream. Only
 this file knows how they are packed. Pixels stay 8-bit until they are on the device, and
 low-resolution images are made on access, so that memory holds each image once.
@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,8 +28,8 @@ class Samples:
     """A batch of images.
 
     Attributes:
-        lr: the low-resolution images, uint8 `(B, 3, h, w)`.
-        hr: the high-resolution ones, uint8 `(B, 3, H, W)`.
+        lr: the low-resolution images, uint8 `(B, 3, h, w)`; grey ones have one channel.
+        hr: the high-resolution ones, uint8 `(B, 3, H, W)`, or one channel.
     """
 
     lr: Tensor
@@ -55,7 +54,7 @@ class Samples:
         return Samples(lr, hr)
 
     def packed(self) -> Tensor:
-        """As one tensor, uint8 `(B, C, H, W)`."""
+        """As one tensor, uint8 `(B, P, H, W)`."""
         count, _, height, width = self.hr.shape
         flat = self.lr.flatten(1)
         plane = height * width
@@ -67,8 +66,11 @@ class Samples:
     def unpack(cls, packed: Tensor, scale: int) -> Samples:
         """The inverse of `packed`, for low-resolution images smaller by `scale`."""
         height, width = packed.shape[-2] // scale, packed.shape[-1] // scale
-        flat = packed[:, 3:].flatten(1)[:, : 3 * height * width]
-        return cls(flat.reshape(-1, 3, height, width), packed[:, :3])
+        # The only number of channels with which so many planes are filled.
+        planes = packed.shape[1]
+        channels = next(c for c in range(1, planes) if c - (-c // scale**2) == planes)
+        flat = packed[:, channels:].flatten(1)[:, : channels * height * width]
+        return cls(flat.reshape(-1, channels, height, width), packed[:, :channels])
 
     @classmethod
     def join(cls, batches: Sequence[Samples]) -> Samples:
@@ -88,6 +90,7 @@ class TrainingSamples(Dataset[tuple[Tensor, int]]):
         self.files = data.train
         self.crop = data.domain.crop
         self.size = data.size
+        self.channels = data.channels
         self.domain = domain
         self.degradation = degradation
         self.flip = flip
@@ -96,13 +99,13 @@ class TrainingSamples(Dataset[tuple[Tensor, int]]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        size = self.size
-        pixels = prepared_pixels(self.files[index], self.crop, size)
+        height, width = self.size
+        pixels = prepared_pixels(self.files[index], self.crop, self.size, self.channels)
         if self.crop == "random":
-            top = int(torch.randint(pixels.shape[0] - size + 1, ()))
-            left = int(torch.randint(pixels.shape[1] - size + 1, ()))
-            pixels = pixels[top : top + size, left : left + size]
-        hr = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
+            top = int(torch.randint(pixels.shape[0] - height + 1, ()))
+            left = int(torch.randint(pixels.shape[1] - width + 1, ()))
+            pixels = pixels[top : top + height, left : left + width]
+        hr = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]
         sample = Samples(self.degradation.degrade(hr), hr)
         if self.flip and torch.rand(()) < 0.5:
             sample = sample.mirrored()

@@ -6,6 +6,7 @@ DDNM and its pseudo-inverse `A+`, on floats, with `A A+ A = A`.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -44,20 +45,35 @@ class Bicubic(Degradation):
     the DDRM and DDNM code: the same kernel in floats, but mirrored at the border, where Pillow
     leaves out what lies outside. It is separable: each direction is a small matrix, whose
     pseudo-inverse is computed in float64. Sizes that `scale` does not divide are a ValueError.
+
+    Args:
+        scale: high over low resolution.
+        mirrored: at the border, as above; else `down` leaves out what lies outside, as `degrade`.
     """
 
     name = "bicubic"
+
+    def __init__(self, scale: int, mirrored: bool = True) -> None:
+        super().__init__(scale)
+        self.mirrored = mirrored
+
+    @property
+    def exact(self) -> Bicubic:
+        """The one whose `down` is `degrade`, but for rounding."""
+        return Bicubic(self.scale, mirrored=False)
 
     def degrade(self, hr: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return downsample(hr, self.scale)
 
     def down(self, image: Tensor) -> Tensor:
         _divisible(image, self.scale)
-        rows, columns = (bicubic_matrix(n // self.scale, self.scale) for n in image.shape[-2:])
+        rows, columns = (
+            bicubic_matrix(n // self.scale, self.scale, self.mirrored) for n in image.shape[-2:]
+        )
         return _separable(image, rows, columns)
 
     def pinv(self, lr: Tensor) -> Tensor:
-        rows, columns = (bicubic_inverse(n, self.scale) for n in lr.shape[-2:])
+        rows, columns = (bicubic_inverse(n, self.scale, self.mirrored) for n in lr.shape[-2:])
         return _separable(lr, rows, columns)
 
 
@@ -71,12 +87,12 @@ def _separable(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-def bicubic_matrix(low: int, scale: int) -> Tensor:
+def bicubic_matrix(low: int, scale: int, mirrored: bool = True) -> Tensor:
     """One direction of `Bicubic`: float64 `(low, low * scale)`, its rows sum to 1.
 
     Keys' kernel with a = -1/2, stretched by `scale` and centred on each low-resolution pixel; taps
-    beyond the border are mirrored (`-1` falls on `0`). The public code's is the same for even
-    scales, and off by half a pixel for odd ones.
+    beyond the border are mirrored (`-1` falls on `0`), or else left out. The public code's is the
+    same for even scales, and off by half a pixel for odd ones.
     """
     size = low * scale
     offsets = torch.arange(-2 * scale, 2 * scale + 1, dtype=torch.float64)
@@ -90,12 +106,14 @@ def bicubic_matrix(low: int, scale: int) -> Tensor:
     for row in range(low):
         centre = row * scale + (scale - 1) / 2
         for offset, weight in zip(offsets.tolist(), kernel, strict=True):
-            column = int(centre + offset) % (2 * size)
-            matrix[row, column if column < size else 2 * size - 1 - column] += weight
-    return matrix
+            place = math.floor(centre + offset)
+            if mirrored or 0 <= place < size:
+                column = place % (2 * size)
+                matrix[row, column if column < size else 2 * size - 1 - column] += weight
+    return matrix / matrix.sum(1, keepdim=True) if not mirrored else matrix
 
 
 @lru_cache(maxsize=32)
-def bicubic_inverse(low: int, scale: int) -> Tensor:
+def bicubic_inverse(low: int, scale: int, mirrored: bool = True) -> Tensor:
     """The pseudo-inverse of `bicubic_matrix`: float64 `(low * scale, low)`."""
-    return torch.linalg.pinv(bicubic_matrix(low, scale))
+    return torch.linalg.pinv(bicubic_matrix(low, scale, mirrored))

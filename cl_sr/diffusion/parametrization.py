@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor
 
 from cl_sr.diffusion.process import per_image
@@ -85,7 +86,7 @@ def _required(condition: Tensor | None) -> Tensor:
 
 
 class Denoiser:
-    """A network as the samplers want it: `(noisy, condition, level) -> noise`.
+    """A network as `sample` wants it: `(noisy, condition, level) -> noise`, and what is diffused.
 
     Args:
         net: `net(noisy, condition, level)`, answering as `parametrization` says.
@@ -111,7 +112,8 @@ class Denoiser:
             raise ValueError(
                 f"a denoiser must answer {tuple(noisy.shape)}, not {tuple(output.shape)}"
             )
-        return self.parametrization.noise(output.float(), noisy, level)
+        output = output.to(torch.promote_types(output.dtype, torch.float32))
+        return self.parametrization.noise(output, noisy, level)
 
     def encode(self, image: Tensor, condition: Tensor | None) -> Tensor:
         return self.parametrization.encode(image, condition)

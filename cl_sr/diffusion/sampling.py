@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from cl_sr.diffusion.times import respaced, travel_times
 
@@ -27,6 +28,13 @@ class Sampling:
     seed: int = 0
     travel_length: int = 1
     travel_repeat: int = 1
+
+    def changed(
+        self, sampler: str | None = None, steps: int | None = None, eta: float | None = None
+    ) -> Sampling:
+        """The same, with what is given in the place of its own."""
+        given: dict[str, Any] = {"sampler": sampler, "steps": steps, "eta": eta}
+        return replace(self, **{name: value for name, value in given.items() if value is not None})
 
     def check(self, total: int) -> None:
         """Refuse numbers that a schedule of `total` time-steps cannot be sampled with.

@@ -44,6 +44,12 @@ class NoiseSchedule:
         return cls.from_betas(torch.linspace(start, end, steps, dtype=torch.float64))
 
     @classmethod
+    def scaled_linear(cls, steps: int, start: float, end: float) -> NoiseSchedule:
+        """Square roots of betas spaced evenly (diffusers' `scaled_linear`, DDIM's `quad`)."""
+        roots = torch.linspace(math.sqrt(start), math.sqrt(end), steps, dtype=torch.float64)
+        return cls.from_betas(roots.square())
+
+    @classmethod
     def cosine(cls, steps: int = 2000, offset: float = 8e-3) -> NoiseSchedule:
         """Nichol and Dhariwal, arXiv 2102.09672, Eq. 17, with betas clipped at 0.999."""
         t = torch.arange(steps + 1, dtype=torch.float64) / steps

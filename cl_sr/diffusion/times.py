@@ -50,9 +50,9 @@ def check_schedule(kind: str, steps: int, start: float, end: float) -> None:
     """Refuse numbers that make no noise schedule: one that does not fall, or falls to nothing.
 
     Args:
-        kind: `linear` or `cosine`, see `cl_sr.diffusion.NoiseSchedule`.
+        kind: `linear`, `scaled_linear` or `cosine`, see `cl_sr.diffusion.NoiseSchedule`.
         steps: T.
-        start, end: the first and the last beta of a linear one.
+        start, end: the first and the last beta, where it is not `cosine`.
 
     Raises:
         ValueError: gamma does not decrease strictly, or does not stay above 0.
@@ -68,6 +68,11 @@ def _alphas(kind: str, steps: int, start: float, end: float) -> Iterator[float]:
     if kind == "linear":
         for k in range(steps):
             yield 1 - (start + (end - start) * k / max(steps - 1, 1))
+        return
+    if kind == "scaled_linear":
+        first, last = math.sqrt(start), math.sqrt(end)
+        for k in range(steps):
+            yield 1 - (first + (last - first) * k / max(steps - 1, 1)) ** 2
         return
     before = _cosine(0, steps)
     for t in range(1, steps + 1):

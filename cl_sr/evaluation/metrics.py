@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from cl_sr.errors import InputError
 from cl_sr.evaluation.names import check_metrics
+from cl_sr.image_size import ImageSize, sides
 
 Protocol = Literal["rgb8", "y601"]
 MAX_PSNR = 80.0  # dB, of an image in a mean; pyiqa's cap
@@ -33,7 +34,7 @@ def eight_bit(images: Tensor) -> Tensor:
 def _channels(images: Tensor, protocol: Protocol) -> Tensor:
     """What the protocol compares: float64 `(B, C, H, W)` on a scale of 255."""
     rgb = eight_bit(images)
-    if protocol == "rgb8":
+    if protocol == "rgb8" or (protocol == "y601" and rgb.shape[1] == 1):
         return rgb
     if protocol == "y601":
         weights = torch.tensor([65.481, 128.553, 24.966], dtype=rgb.dtype, device=rgb.device)
@@ -42,9 +43,10 @@ def _channels(images: Tensor, protocol: Protocol) -> Tensor:
 
 
 def _pair(a: Tensor, b: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
-    if a.shape != b.shape or a.ndim != 4 or a.shape[1] != 3:
+    if a.shape != b.shape or a.ndim != 4 or a.shape[1] not in (1, 3):
         raise ValueError(
-            f"images must both be (B, 3, H, W), not {tuple(a.shape)}, {tuple(b.shape)}"
+            "images must both be (B, 3, H, W), or (B, 1, H, W) where they are grey, not "
+            f"{tuple(a.shape)}, {tuple(b.shape)}"
         )
     return _channels(a, protocol), _channels(b, protocol)
 
@@ -56,6 +58,7 @@ def psnr(a: Tensor, b: Tensor, protocol: Protocol = "rgb8") -> Tensor:
         a, b: images `(B, 3, H, W)` in [0, 1].
         protocol: `rgb8`: RGB, clamped, rounded to 8 bit, range 255, no border crop (the public
             SR3 code). `y601`: the same on the luma of BT.601 (16..235; BasicSR's Y channel).
+            Both take grey images `(B, 1, H, W)` as they are (0..255), as BasicSR does.
 
     Returns:
         float64 `(B,)`.
@@ -152,13 +155,13 @@ class ImageMetric:
 
 
 def build_metrics(
-    names: Sequence[str], protocol: Protocol, size: int, device: torch.device
+    names: Sequence[str], protocol: Protocol, size: ImageSize, device: torch.device
 ) -> list[ImageMetric]:
     """Metrics by name: those of this file, and whatever pyiqa compares image by image.
 
     Raises:
         InputError: unknown name; a metric whose weights cannot be had, or that does not work
-            with images of `size` pixels.
+            with images of `size` pixels (H = W, or H and W).
     """
     check_metrics(names)
     # One perfect image, such as a crop of plain sky, would make the mean of its domain infinite.
@@ -171,7 +174,7 @@ def build_metrics(
     return [own[name] if name in own else _pyiqa(name, size, device) for name in names]
 
 
-def _pyiqa(name: str, size: int, device: torch.device) -> ImageMetric:
+def _pyiqa(name: str, size: ImageSize, device: torch.device) -> ImageMetric:
     import pyiqa  # takes seconds, and few runs need it
 
     try:
@@ -183,18 +186,21 @@ def _pyiqa(name: str, size: int, device: torch.device) -> ImageMetric:
         ) from error
 
     def measure(sr: Tensor, hr: Tensor) -> Tensor:
+        sr, hr = (images.expand(-1, 3, -1, -1) for images in (sr, hr))  # where they are grey
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             result: Tensor = model(sr) if model.metric_mode == "NR" else model(sr, hr)
         return result.flatten()
 
-    probe = torch.linspace(0, 1, 2 * 3 * size * size, device=device).view(2, 3, size, size)
+    height, width = sides(size)
+    probe = torch.linspace(0, 1, 2 * 3 * height * width, device=device)
+    probe = probe.view(2, 3, height, width)
     try:
         with torch.no_grad():
             values = measure(probe, 1 - probe)
     except Exception as error:
         raise InputError(
-            f"eval.metrics: {name} does not work with {size}x{size} images ({_short(error)}): "
+            f"eval.metrics: {name} does not work with {height}x{width} images ({_short(error)}): "
             "leave it out"
         ) from error
     if len(values) != 2:

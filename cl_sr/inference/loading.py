@@ -108,7 +108,7 @@ def restorer(
         model,
         build_degradation(degradation, scale),
         sampling,
-        experts=composition.experts(_on(memory, device)),
+        experts=composition.experts(on_device(memory, device)),
         nets=Nets(model.net, layout),
         autocast=autocast(device, use_bf16(precision, device)),
         batch=batch,
@@ -152,7 +152,8 @@ def write_memory(folder: Path, memory: Memory) -> None:
     )
 
 
-def _on(memory: Any, device: torch.device) -> Any:
+def on_device(memory: Any, device: torch.device) -> Any:
+    """What strategies remember, with its tensors on a device."""
     if isinstance(memory, dict):
-        return {name: _on(value, device) for name, value in memory.items()}
+        return {name: on_device(value, device) for name, value in memory.items()}
     return memory.to(device) if isinstance(memory, torch.Tensor) else memory

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from itertools import count
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,15 +13,16 @@ from torch import Tensor
 
 from cl_sr.degradations import Degradation
 from cl_sr.degradations.pixels import to_bytes, to_floats
-from cl_sr.diffusion import Denoiser, Sampling, sample
+from cl_sr.diffusion import Sampling, sample
 from cl_sr.diffusion.sampling import DDNM
 from cl_sr.errors import InputError
+from cl_sr.inference.answers import Answers, BatchDenoiser
 from cl_sr.inference.nets import Nets
-from cl_sr.inference.pictures import composed, opened
-from cl_sr.inference.tiles import TiledDenoiser, Tiles, reflected, step_of, tiles_for
-from cl_sr.models import Model, Prior, sr3_prior
+from cl_sr.inference.upscaling import Request, Upscaled, operator_of, prior_of, upscale
+from cl_sr.models import Model
+from cl_sr.models.model import image_channels
 from cl_sr.strategies.base import Experts
-from cl_sr.zero_shot import Operator, ddnm
+from cl_sr.zero_shot import ddnm
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,10 @@ class Restorer:
         origin: where it comes from.
 
     Example:
-        >>> restorer = cl_sr.load("runs/faces")
-        >>> images = restorer(lr, steps=20, seeds=[0, 1, 2])
+        >>> restorer = cl_sr.load("runs/a")
+        >>> lr = torch.rand(3, 3, 8, 8)
+        >>> restorer(lr, steps=20, seeds=[0, 1, 2]).shape
+        torch.Size([3, 3, 32, 32])
     """
 
     def __init__(
@@ -79,11 +81,7 @@ class Restorer:
         self.sampling = sampling or Sampling()
         self.batch = batch
         self.origin = origin or Origin()
-        self._experts = experts or Experts()
-        self._nets = nets
-        self._autocast = autocast
-        self._pause = pause or _go_on
-        self._models: dict[int, Model] = {}  # of experts
+        self._answers = Answers(model, experts, nets, autocast, pause)
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -103,7 +101,7 @@ class Restorer:
     @property
     def device(self) -> torch.device:
         """Where it works."""
-        return next(self.model.net.parameters()).device
+        return self._answers.device
 
     def __call__(
         self,
@@ -117,9 +115,9 @@ class Restorer:
         """Super-resolve images.
 
         Args:
-            lr: low-resolution images, floats `(B, 3, h, w)` in [0, 1]; they are rounded to 8 bit,
-                as those that the model was trained with. `h * scale` and `w * scale` must be
-                multiples of what the net halves its input by.
+            lr: low-resolution images, floats `(B, 3, h, w)` in [0, 1] (one channel: grey), which
+                are rounded to 8 bit, as those that the model was trained with. `h * scale` and
+                `w * scale` must be multiples of what the net halves its input by.
             sampler, steps, eta: in the place of this restorer's sampling.
             seeds: of the noise, one an image; None: 0, 1, ... An image's result depends on its
                 seed and not on the others.
@@ -131,18 +129,13 @@ class Restorer:
             ValueError: tensors of another shape or range, not a seed for each image, or an unknown
                 sampler.
         """
-        if lr.ndim != 4 or lr.shape[1] != 3 or not lr.is_floating_point():
-            raise ValueError(f"lr must be floats (B, 3, h, w), not {lr.dtype} {tuple(lr.shape)}")
-        least, most = (float(end) for end in lr.aminmax()) if lr.numel() else (0.0, 1.0)
-        if not -0.5 <= least <= most <= 1.5:  # what was resized may lie a little beyond [0, 1]
-            raise ValueError(
-                f"lr must be in [0, 1], not in [{least:g}, {most:g}]: divide 8-bit values by 255"
-            )
+        _check_floats(lr, image_channels(self.model))
         first = self.sampling.seed
         seeds = range(first, first + len(lr)) if seeds is None else seeds
         if len(seeds) != len(lr):
             raise ValueError(f"{len(seeds)} seeds for {len(lr)} images")
-        sampling = self._sampling(sampler, steps, eta)
+        sampling = self.sampling.changed(sampler, steps, eta)
+        sampling.check(self.model.schedule.steps)
         images = self.restore(to_bytes(lr * 2 - 1), seeds, sampling)
         return ((images.clamp(-1, 1) + 1) / 2).cpu()
 
@@ -159,7 +152,7 @@ class Restorer:
         """
         sampling = sampling or self.sampling
         height, width = (side * self.scale for side in lr.shape[-2:])
-        parts = [torch.empty(0, 3, height, width, device=self.device)]
+        parts = [torch.empty(0, lr.shape[1], height, width, device=self.device)]
         for first in range(0, len(lr), self.batch):
             rows = slice(first, first + self.batch)
             draw = self._draw_ddnm if sampling.sampler == DDNM else self._draw
@@ -172,7 +165,7 @@ class Restorer:
         Raises:
             InputError: the strategy's answer is none.
         """
-        return self._numbers("route", self._experts.route(to_floats(lr)), len(lr))
+        return self._answers.route(lr)
 
     def denoiser(self, lr: Tensor, experts: Tensor | None = None) -> BatchDenoiser:
         """What answers the noise in images whose low-resolution images are `lr`.
@@ -182,7 +175,12 @@ class Restorer:
             experts: the expert for each, `(B,)`; None: as `route` says.
         """
         chosen = self.route(lr) if experts is None else experts
-        return BatchDenoiser(self, lr, chosen, to_floats(self.degradation.condition(lr)))
+        return BatchDenoiser(self._answers, lr, chosen, to_floats(self.degradation.condition(lr)))
+
+    @property
+    def routes(self) -> bool:
+        """Whether its strategy chooses weights by the image."""
+        return self._answers.routes
 
     def upscale(
         self,
@@ -191,6 +189,8 @@ class Restorer:
         tile: int | None = None,
         overlap: int | None = None,
         by_tile: bool = False,
+        domain: str | None = None,
+        consistent: bool = False,
         sampler: str | None = None,
         steps: int | None = None,
         eta: float | None = None,
@@ -204,71 +204,39 @@ class Restorer:
 
         Args:
             picture: that is not shrunk first.
-            tile: side of the tiles that it is cut into, pixels; they are drawn jointly, see
-                `cl_sr.inference.tiles`. None: what the model was trained at; 0: the whole picture
-                at once, which takes memory.
-            overlap: that tiles share, pixels; None: a quarter of a tile.
-            by_tile: whether the strategy chooses an expert for each tile.
+            tile, overlap, by_tile, consistent, seed, progress: see `cl_sr.inference.Request`.
+            domain: whose expert restores it; None: the strategy chooses.
             sampler, steps, eta: in the place of this restorer's sampling.
-            seed: of the noise.
-            progress: told the share that is done, after each batch of tiles.
 
         Raises:
+            InputError: a domain that was not learnt.
             ValueError: tiles that the net cannot take, or a sampling that there is not.
+
+        Example:
+            >>> restorer = cl_sr.load("runs/a")
+            >>> restorer.upscale(Image.open("small.png"), steps=20).save("large.png")
         """
-        sampling = self._sampling(sampler, steps, eta)
-        if sampling.sampler == DDNM:
-            raise ValueError("DDNM draws with a prior: cl-sr zero-shot takes pictures of any size")
-        tiles = tiles_for(self.model, self.scale, tile, overlap)
-        colours, rest = opened(picture)
-        lr = torch.from_numpy(colours)[None].to(self.device)
-        images = self._large(lr, seed, sampling, tiles, by_tile, progress)
-        return composed(to_bytes(images)[0], rest)
+        request = Request(
+            tile,
+            overlap,
+            by_tile,
+            None if domain is None else expert_of(self, domain),
+            consistent,
+            seed=seed,
+            batch=self.batch,
+            progress=progress,
+        )
+        return self.enlarge(picture, request, self.sampling.changed(sampler, steps, eta)).picture()
 
-    def _sampling(self, sampler: str | None, steps: int | None, eta: float | None) -> Sampling:
-        given: dict[str, Any] = {"sampler": sampler, "steps": steps, "eta": eta}
-        sampling = replace(self.sampling, **{k: v for k, v in given.items() if v is not None})
-        sampling.check(self.model.schedule.steps)
-        return sampling
-
-    def _large(
-        self,
-        lr: Tensor,
-        seed: int,
-        sampling: Sampling,
-        tiles: Tiles | None,
-        by_tile: bool,
-        progress: Callable[[float], None],
-    ) -> Tensor:
-        """One image `(1, 3, h, w)` of any size, padded to what the net takes and cut back."""
-        height, width = lr.shape[-2:]
-        step, least = step_of(self.model, self.scale), 1 if tiles is None else tiles.side
-        lr = reflected(lr, *(max(least, -(-side // step) * step) for side in (height, width)))
-        condition = to_floats(self.degradation.condition(lr))
-        chosen = None if by_tile else self.route(lr)
-
-        def denoiser(lr: Tensor, condition: Tensor) -> BatchDenoiser:
-            experts = self.route(lr) if chosen is None else chosen.expand(len(lr))
-            return BatchDenoiser(self, lr, experts, condition)
-
-        if tiles is None or max(lr.shape[-2:]) <= tiles.side:
-            images = self._sampled(denoiser(lr, condition), [seed], sampling)
-        else:
-            done = count(1)
-            tiled = TiledDenoiser(
-                self.model, denoiser, lr, condition, tiles, self.batch,
-                after_batch=lambda: progress(next(done) / batches),
-            )  # fmt: skip
-            batches = tiled.batches * (len(self.model.schedule.respace(sampling.steps)) - 1)
-            images = self._sampled(tiled, [seed], sampling)
-        return images[..., : height * self.scale, : width * self.scale]
+    def enlarge(
+        self, picture: Image.Image, request: Request, sampling: Sampling | None = None
+    ) -> Upscaled:
+        """As `upscale`, told what was done, and without the result in memory where it is large."""
+        sampling = sampling or self.sampling
+        return upscale(picture, self._answers, self.degradation, sampling, request)
 
     def _draw(self, lr: Tensor, seeds: Sequence[int], sampling: Sampling) -> Tensor:
-        return self._sampled(self.denoiser(lr), seeds, sampling)
-
-    def _sampled(
-        self, denoise: BatchDenoiser | TiledDenoiser, seeds: Sequence[int], sampling: Sampling
-    ) -> Tensor:
+        denoise = self.denoiser(lr)
         return sample(
             denoise,
             denoise.condition,
@@ -282,111 +250,51 @@ class Restorer:
         )
 
     def _draw_ddnm(self, lr: Tensor, seeds: Sequence[int], sampling: Sampling) -> Tensor:
-        if not isinstance(self.degradation, Operator):
-            raise InputError(
-                f"DDNM needs a linear degradation with a pseudo-inverse, and "
-                f"{self.degradation.name} is none: take bicubic or area"
-            )
-        net = self.model.net
-        if self.model.conditional:
-            raise InputError("DDNM draws with a prior, and this model is shown the input: use ddim")
-        prior = net if isinstance(net, Prior) else sr3_prior(self.model)
+        prior = prior_of(self.model)
         return ddnm(
             prior,
             to_floats(lr),
-            self.degradation,
+            operator_of(self.degradation),
             prior.schedule.steps if sampling.steps is None else sampling.steps,
             sampling.eta,
             sampling.travel_length,
             sampling.travel_repeat,
             seeds=seeds,
-            callback=lambda _: self._pause(),
+            callback=lambda _: self._answers.pause(),
         )
 
-    def _model_of(self, expert: int) -> Model:
-        """The model with an expert's weights, made once."""
-        if expert not in self._models:
-            weights = self._experts.weights(expert)
-            if weights is None:
-                self._models[expert] = self.model
-            else:
-                self._nets = self._nets or Nets(self.model.net)
-                self._models[expert] = self.model.with_net(self._nets.of(weights))
-        return self._models[expert]
 
-    @property
-    def _routes(self) -> bool:
-        """Whether an image's expert depends on the image."""
-        return type(self._experts).route is not Experts.route
+def expert_of(restorer: Restorer, domain: str) -> int:
+    """The number of the expert for images of a domain, for `Request.expert`.
 
-    def _experts_at(self, chosen: Tensor, level: Tensor) -> Tensor:
-        if type(self._experts).at is Experts.at:
-            return chosen
-        t = self.model.schedule.nearest(level)
-        return self._numbers("at", self._experts.at(chosen, t), len(level))
-
-    def _numbers(self, hook: str, found: Any, count: int) -> Tensor:
-        """What experts answer, if it is the number of an expert for each image.
-
-        Raises:
-            InputError: it is something else.
-        """
-        whole = isinstance(found, Tensor) and not (found.is_floating_point() or found.is_complex())
-        if not whole or found.shape != (count,):
-            raise InputError(
-                f"{type(self._experts).__name__}.{hook}() must return a whole number for each of "
-                f"{count} images, not {found!r:.80}"
-            )
-        return found
-
-
-class BatchDenoiser:
-    """Answers for one batch of low-resolution images, each by its expert: as samplers call it.
-
-    Attributes:
-        condition: the low-resolution images at the size of high-resolution ones, `(B, 3, H, W)` in
-            [-1, 1].
+    Raises:
+        InputError: the domain was never learnt, or all are restored by the same weights.
     """
-
-    def __init__(self, restorer: Restorer, lr: Tensor, experts: Tensor, condition: Tensor) -> None:
-        self._restorer = restorer
-        self._lr = to_floats(lr)
-        self._experts = experts
-        self._shown: dict[int, Tensor | None] = {}  # by expert
-        self.condition = condition
-
-    def __call__(self, noisy: Tensor, condition: Tensor | None, level: Tensor) -> Tensor:
-        """The noise in `noisy`, `(B, C, ...)`, at `level` `(B,)`; `condition` is not looked at."""
-        restorer = self._restorer
-        restorer._pause()
-        experts = restorer._experts_at(self._experts, level)
-        numbers = experts.unique().tolist()
-        if len(numbers) == 1 and not restorer._routes:
-            return self._answer(numbers[0], slice(None), noisy, level)
-        # Also where all go to one expert: an answer must not differ, in the order of its numbers in
-        # memory and so in the last bit of their sum, with what else is in the batch.
-        noise = torch.empty_like(noisy)
-        for number in numbers:
-            rows = experts == number
-            noise[rows] = self._answer(number, rows, noisy[rows], level[rows])
-        return noise
-
-    def encode(self, image: Tensor, condition: Tensor | None) -> Tensor:
-        return self._restorer.model.encode(image, self.condition)
-
-    def decode(self, diffused: Tensor, condition: Tensor | None) -> Tensor:
-        return self._restorer.model.decode(diffused, self.condition)
-
-    def _answer(self, number: int, rows: Any, noisy: Tensor, level: Tensor) -> Tensor:
-        """By one expert, for the rows of the batch that are its."""
-        model = self._restorer._model_of(number)
-        if number not in self._shown:
-            with self._restorer._autocast():
-                self._shown[number] = model.shown(self._lr, self.condition)
-        shown = self._shown[number]
-        denoise = Denoiser(model.net, model.parametrization, self._restorer._autocast)
-        return denoise(noisy, None if shown is None else shown[rows], level)
+    domains = restorer.domains
+    if domain not in domains:
+        learnt = ", ".join(domains) or "none"
+        raise InputError(f"the domain {domain!r} was never learnt; those that were: {learnt}")
+    if not restorer.routes and len(domains) > 1:
+        raise InputError(
+            f"{restorer.strategy} restores all domains with the same weights: there are none of "
+            f"{domain} to choose (--after or after= takes the state just after it was learnt)"
+        )
+    return domains.index(domain) if restorer.routes else 0
 
 
-def _go_on() -> None:
-    """Nobody asks to stop."""
+def expert_name(restorer: Restorer, number: int) -> str:
+    """What an expert is called: its domain, where the strategy chooses by the image."""
+    known = restorer.routes and number < len(restorer.domains)
+    return restorer.domains[number] if known else f"expert {number}"
+
+
+def _check_floats(lr: Tensor, channels: int) -> None:
+    if lr.ndim != 4 or lr.shape[1] != channels or not lr.is_floating_point():
+        raise ValueError(
+            f"lr must be floats (B, {channels}, h, w), not {lr.dtype} {tuple(lr.shape)}"
+        )
+    least, most = (float(end) for end in lr.aminmax()) if lr.numel() else (0.0, 1.0)
+    if not -0.5 <= least <= most <= 1.5:  # what was resized may lie a little beyond [0, 1]
+        raise ValueError(
+            f"lr must be in [0, 1], not in [{least:g}, {most:g}]: divide 8-bit values by 255"
+        )

@@ -1,21 +1,13 @@
-"""Images of any size by a net of one size: overlapping tiles, drawn jointly.
-
-At every sampling step each tile is answered for, and the answers are blended, as MultiDiffusion
-(Bar-Tal et al., arXiv 2302.08113) and Mixture of Diffusers (arXiv 2302.02412) do. The noise is one
-field over the whole image, so that there is no seam.
-"""
+"""How pictures are cut into overlapping tiles, for nets that were trained at one size."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
 import torch
 from torch import Tensor
-
-from cl_sr.models.model import Model, Net
 
 
 @dataclass(frozen=True)
@@ -23,137 +15,90 @@ class Tiles:
     """How a low-resolution image is cut.
 
     Attributes:
-        side: H = W of a tile, low-resolution pixels.
+        height, width: of a tile, low-resolution pixels.
         overlap: that neighbours share at least, low-resolution pixels; at most half a side.
     """
 
-    side: int
+    height: int
+    width: int
     overlap: int
 
     def __post_init__(self) -> None:
-        if self.side < 1 or not 0 <= 2 * self.overlap <= self.side:
+        least = min(self.height, self.width)
+        if least < 1 or not 0 <= 2 * self.overlap <= least:
             raise ValueError(
-                f"tiles of {self.side} pixels that share {self.overlap}: they have at least 1, and "
-                "share at most half"
+                f"tiles of {self.height}x{self.width} pixels that share {self.overlap}: they have "
+                "at least 1, and share at most half"
             )
 
-    def starts(self, length: int) -> list[int]:
+    def padded(self, height: int, width: int) -> tuple[int, int]:
+        """What an image is made at least as large as: a tile each way, and what the net takes."""
+        return max(height, self.height), max(width, self.width)
+
+    def places(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Top and left of the tiles that cover an image of that size."""
+        rows, columns = self.starts(height, self.height), self.starts(width, self.width)
+        return list(product(rows, columns))
+
+    def starts(self, length: int, side: int) -> list[int]:
         """Where tiles begin that cover so many pixels, evenly spread; one where it is no longer."""
-        left = length - self.side
+        left = length - side
         if left <= 0:
             return [0]
-        count = math.ceil(left / (self.side - self.overlap))
+        count = math.ceil(left / (side - self.overlap))
         return [round(k * left / count) for k in range(count + 1)]
 
-    def weights(self, size: int) -> Tensor:
-        """How much each pixel of a tile of `size` pixels counts, `(size, size)`.
+    def line(self, length: int, side: int, fine: int = 1) -> Tensor:
+        """How much each pixel along a side of a tile counts, `(side * fine,)`.
 
-        It rises along the overlap as a squared sine, so that the blend has no edge.
+        It rises along the overlap as a squared sine, so that the blend has no edge; where one tile
+        covers the whole `length` there is nothing to blend, and all count 1.
+
+        Args:
+            length: of the image, low-resolution pixels.
+            side: of the tile, too.
+            fine: what is blended has so many pixels in one of them.
         """
-        ramp = max(1, size * self.overlap // self.side)
-        place = torch.arange(size, dtype=torch.float32) + 0.5
-        near = torch.minimum(place, size - place).clamp(max=ramp)
-        line = (near / ramp * math.pi / 2).sin().square()
-        return line[:, None] * line
+        if length <= side:
+            return torch.ones(side * fine)
+        ramp = max(1, self.overlap * fine)
+        place = torch.arange(side * fine, dtype=torch.float32) + 0.5
+        near = torch.minimum(place, side * fine - place).clamp(max=ramp)
+        return (near / ramp * math.pi / 2).sin().square()
+
+    def total(self, length: int, side: int, fine: int = 1) -> Tensor:
+        """The sum of what all tiles along an image count, for each of its pixels."""
+        total, line = torch.zeros(max(length, side) * fine), self.line(length, side, fine)
+        for start in self.starts(length, side):
+            total[start * fine : (start + side) * fine] += line
+        return total
 
 
-def step_of(model: Model, scale: int) -> int:
-    """Sides of low-resolution images must be multiples of it, for the net to take them."""
-    return model.multiple // math.gcd(model.multiple, scale)
-
-
-def tiles_for(model: Model, scale: int, tile: int | None, overlap: int | None) -> Tiles | None:
-    """How pictures are cut for a net; None: they are not.
+def tiles_for(
+    picture: tuple[int, int],
+    trained: tuple[int, int] | None,
+    step: int,
+    tile: int | None = None,
+    overlap: int | None = None,
+) -> Tiles:
+    """How a picture is cut for a net; all sizes are of low-resolution pixels, height first.
 
     Args:
-        model: whose net it is.
-        scale: high over low resolution.
-        tile: side of the tiles; None: what the model was trained at, where it tells; 0: none.
+        picture: its size.
+        trained: the size that the net was trained at, where that is known.
+        step: sides of what the net is given must be multiples of it.
+        tile: side of the tiles; None: the size of training; 0: one tile takes the whole picture.
         overlap: that they share; None: a quarter of a tile.
 
     Raises:
         ValueError: the net cannot take such tiles.
     """
-    if tile is None:
-        tile = model.architecture.get("image_size", 0) // scale
-    if tile == 0:
-        return None
-    if tile < 0 or tile % step_of(model, scale):
-        raise ValueError(f"tile={tile}: this net takes multiples of {step_of(model, scale)} pixels")
-    return Tiles(tile, tile // 4 if overlap is None else overlap)
-
-
-class TiledDenoiser:
-    """Answers for one large image, tile by tile: as samplers call it.
-
-    Args:
-        model: that answers.
-        denoiser: makes what answers for tiles, of their low-resolution images and conditions.
-        lr: uint8 `(1, 3, h, w)`, on the device; at least a tile each way.
-        condition: at the size of the high-resolution image, `(1, 3, H, W)` in [-1, 1].
-        tiles: how it is cut.
-        batch: most tiles at a time.
-        after_batch: called after each of `batches`, at every call.
-
-    Attributes:
-        condition: as above.
-        batches: how many there are.
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        denoiser: Callable[[Tensor, Tensor], Net],
-        lr: Tensor,
-        condition: Tensor,
-        tiles: Tiles,
-        batch: int,
-        after_batch: Callable[[], None],
-    ) -> None:
-        self.condition = condition
-        self._model = model
-        self._denoiser = denoiser
-        self._lr = lr
-        self._tiles = tiles
-        places = list(product(*(tiles.starts(length) for length in lr.shape[-2:])))
-        self._places = [places[k : k + batch] for k in range(0, len(places), batch)]
-        self.batches = len(self._places)
-        self._after_batch = after_batch
-
-    def __call__(self, noisy: Tensor, condition: Tensor | None, level: Tensor) -> Tensor:
-        """The noise in `noisy`, `(1, C, ...)`, at `level` `(1,)`; `condition` is not looked at."""
-        # Of what is diffused, in a low-resolution pixel: a latent is coarser than an image.
-        fine, rest = divmod(noisy.shape[-1], self._lr.shape[-1])
-        if rest:
-            raise ValueError("a low-resolution pixel is no whole number of what is diffused")
-        size = self._tiles.side * fine
-        weights = self._tiles.weights(size).to(noisy)
-        total, sum_of_weights = torch.zeros_like(noisy), torch.zeros_like(noisy[:, :1])
-        for places in self._places:
-            lr, shown = self._cut(self._lr, places), self._cut(self.condition, places)
-            part = self._cut(noisy, places)
-            answers = self._denoiser(lr, shown)(part, None, level.expand(len(places)))
-            for (y, x), answer in zip(places, answers, strict=True):
-                rows, columns = (slice(at * fine, at * fine + size) for at in (y, x))
-                total[0, :, rows, columns] += weights * answer
-                sum_of_weights[0, :, rows, columns] += weights
-            self._after_batch()
-        return total / sum_of_weights
-
-    def encode(self, image: Tensor, condition: Tensor | None) -> Tensor:
-        return self._model.encode(image, self.condition)
-
-    def decode(self, diffused: Tensor, condition: Tensor | None) -> Tensor:
-        return self._model.decode(diffused, self.condition)
-
-    def _cut(self, whole: Tensor, places: list[tuple[int, ...]]) -> Tensor:
-        """The tiles of something that lies over the low-resolution image."""
-        fine = whole.shape[-1] // self._lr.shape[-1]
-        side = self._tiles.side * fine
-        parts = [
-            whole[..., y * fine : y * fine + side, x * fine : x * fine + side] for y, x in places
-        ]
-        return torch.cat(parts)
+    height, width = (trained or (0, 0)) if tile is None else (tile, tile)
+    if height == 0:
+        return Tiles(-(-picture[0] // step) * step, -(-picture[1] // step) * step, 0)
+    if min(height, width) < 0 or height % step or width % step:
+        raise ValueError(f"tile={tile}: this net takes multiples of {step} pixels")
+    return Tiles(height, width, min(height, width) // 4 if overlap is None else overlap)
 
 
 def reflected(images: Tensor, height: int, width: int) -> Tensor:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
+from cl_sr.image_size import sides
 from cl_sr.models.weights import State
 
 
-def sr3_arguments(state: State, image_size: int | None = None) -> dict[str, Any]:
+def sr3_arguments(state: State, image_size: int | Sequence[int] | None = None) -> dict[str, Any]:
     """Arguments of `SR3UNet`.
 
     Not in the shapes: `image_size` (128, or 512 for the published 64 to 512 network),
@@ -48,7 +50,7 @@ def sr3_arguments(state: State, image_size: int | None = None) -> dict[str, Any]
         "inner_channel": inner,
         "norm_groups": _largest_divisor(shared, 16 if published else 32),
         "channel_mults": mults,
-        "attn_res": [size // 2**level for level in sorted(attentive)],
+        "attn_res": [min(sides(size)) // 2**level for level in sorted(attentive)],
         "res_blocks": len(levels[0]),
         "image_size": size,
     }

@@ -15,6 +15,7 @@ from torch import Tensor
 from cl_sr.diffusion import NoiseSchedule, Parametrization
 from cl_sr.errors import InputError
 from cl_sr.files import whole_folder
+from cl_sr.image_size import sides
 from cl_sr.models.description import CONFIG, WEIGHTS, Description, read_description
 from cl_sr.models.family import find_family
 from cl_sr.models.model import Model
@@ -101,7 +102,8 @@ def _resize(
     """Keep attention at its depth of the net, where the images get another size."""
     size = overrides.get("image_size")
     if size and "attn_res" in old and "attn_res" not in overrides:
-        architecture["attn_res"] = [res * size // old["image_size"] for res in old["attn_res"]]
+        new, before = min(sides(size)), min(sides(old["image_size"]))
+        architecture["attn_res"] = [res * new // before for res in old["attn_res"]]
 
 
 def from_state(

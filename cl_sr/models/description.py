@@ -11,6 +11,7 @@ from typing import Any
 from cl_sr.diffusion.sampling import Sampling
 from cl_sr.errors import InputError
 from cl_sr.files import read_json
+from cl_sr.image_size import ImageSize, image_size
 
 KIND = "cl-sr model"
 OLD_KIND = "cl-sr SR3UNet"  # until November 2026: of what it was trained with, the scale alone
@@ -50,10 +51,17 @@ class Description:
     precision: str | None = None
 
     @property
-    def image_size(self) -> int | None:
-        """H = W that it was trained at, where its architecture tells."""
-        size = self.architecture.get("image_size")
-        return size if isinstance(size, int) else None
+    def image_size(self) -> ImageSize | None:
+        """H = W that it was trained at, or H and W, where its architecture tells."""
+        try:
+            return image_size(self.architecture["image_size"])
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    @property
+    def channels(self) -> int:
+        """Of images: 1 where they are grey."""
+        return 1 if self.architecture.get("out_channel") == 1 else 3
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": KIND, **asdict(self)}
@@ -75,7 +83,7 @@ def read_description(folder: Path) -> Description:
     try:
         if kind == OLD_KIND:
             unet, scale = values["unet"], values.get("scale")
-            conditional = unet["in_channel"] != 3
+            conditional = unet["in_channel"] != unet.get("out_channel", 3)
             return Description("sr3", unet, values["diffusion"], conditional, scale=scale)
         if kind != KIND:
             raise InputError(f"{folder} is not a cl-sr checkpoint: its config.json is another's")

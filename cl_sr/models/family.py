@@ -20,11 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from cl_sr.image_size import ImageSize
 from cl_sr.plugins import find, shipped
 from cl_sr.schema import NameOrFile, Section
 
@@ -52,7 +54,9 @@ class Family:
         name: in configurations and checkpoints; of one's own file, its path takes its place.
         keys: its keys of a configuration.
         architecture: `(keys, image_size, conditional)` to the arguments of the net, of JSON
-            values. Raises ValueError where they make none.
+            values; `image_size` is H = W, or H and W where they differ. Raises ValueError where
+            they make none. A family that makes nets for grey images takes a fourth, `channels`,
+            3 or 1, and its nets have the attribute `channels`.
         model: `(architecture, **shared)` to a `Model` with random weights, from torch's global
             generator; `shared` is what every model has: `schedule`, `parametrization`,
             `conditional`, `scale`, `family`, `title`.
@@ -60,13 +64,27 @@ class Family:
 
     name: str
     keys: type[ModelKeys]
-    architecture: Callable[[Any, int, bool], dict[str, Any]]
+    architecture: Callable[..., dict[str, Any]]
     model: Callable[..., Model]
 
     @property
     def title(self) -> str:
         """What its models are called."""
         return self.name.upper() if self.name == DEFAULT else self.name
+
+    def arguments(
+        self, keys: ModelKeys, image_size: ImageSize, conditional: bool, channels: int
+    ) -> dict[str, Any]:
+        """What `architecture` answers.
+
+        Raises:
+            ValueError: there is no such net.
+        """
+        if "channels" in signature(self.architecture).parameters:
+            return self.architecture(keys, image_size, conditional, channels=channels)
+        if channels != 3:
+            raise ValueError(f"the family {self.name} makes none for data.channels={channels}")
+        return self.architecture(keys, image_size, conditional)
 
     def keys_of(self, architecture: Mapping[str, Any]) -> dict[str, Any]:
         """The keys of a configuration that an architecture answers to."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cl_sr.diffusion import NoiseSchedule
 from cl_sr.errors import InputError
 from cl_sr.models.checkpoint import read_folder
-from cl_sr.models.description import CONFIG, WEIGHTS, is_checkpoint
+from cl_sr.models.description import is_checkpoint
 from cl_sr.models.model import Model
+from cl_sr.models.places import weights_at
 from cl_sr.models.public import model_from_state
 from cl_sr.models.unet import SR3UNet
 from cl_sr.models.weights import read_weights
@@ -17,7 +19,7 @@ from cl_sr.models.weights import read_weights
 
 def read_model(
     path: Path | str,
-    image_size: int | None = None,
+    image_size: int | Sequence[int] | None = None,
     schedule: NoiseSchedule | None = None,
     **overrides: Any,
 ) -> Model:
@@ -25,8 +27,8 @@ def read_model(
 
     Args:
         path: a folder that `save_model` or a run wrote (or the `model.safetensors` in it), or a
-            checkpoint of the public SR3 code.
-        image_size: the images' size in pixels, where it differs from that of training.
+            checkpoint of the public SR3 code (`I640000_E37_gen.pth`, or `I640000_E37`).
+        image_size: H = W of the images, or H and W, where they differ from those of training.
         schedule: the noise schedule, where the file has none; None: SR3's.
         overrides: other arguments of the net (`norm_groups=16`, `dropout=0.1`). For the public
             code's files the architecture is inferred from the shapes (`sr3_arguments`), and what
@@ -36,21 +38,22 @@ def read_model(
         InputError: no such file, one of another kind, or keys that are missing, surplus or
             misshapen.
     """
-    path = Path(path)
-    folder = path.parent if path.name == WEIGHTS and (path.parent / CONFIG).is_file() else path
-    if folder.is_file():
+    path = weights_at(path)
+    if path.is_file():
         return model_from_state(read_weights(path), path, image_size, overrides, schedule)
-    if not is_checkpoint(folder):
+    if not is_checkpoint(path):
         raise InputError(
             f"{path}: no weights here; give a folder with model.safetensors and config.json, "
             "such as RUN/checkpoints/celeba, or a *_gen.pth of the public SR3 code"
         )
     if image_size is not None:
         overrides["image_size"] = image_size
-    return read_folder(folder, overrides, schedule)
+    return read_folder(path, overrides, schedule)
 
 
-def load_sr3(path: Path | str, image_size: int | None = None, **overrides: Any) -> SR3UNet:
+def load_sr3(
+    path: Path | str, image_size: int | Sequence[int] | None = None, **overrides: Any
+) -> SR3UNet:
     """The net of `read_model`, where it is SR3's.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from cl_sr.diffusion import NoiseSchedule, Parametrization
+from cl_sr.diffusion import Denoiser, NoiseSchedule, Parametrization
 
 # net(noisy, shown, level): what is diffused with noise, what the net is shown of the low-resolution
 # image (None: nothing), and sqrt(gamma) `(B,)`.
@@ -56,6 +56,26 @@ class Model:
         """H and W of images must be multiples of it: the net halves its input so often."""
         return int(2 ** max(0, len(self.architecture.get("channel_mults", ())) - 1))
 
+    def __call__(self, noisy: Tensor, condition: Tensor | None, level: Tensor) -> Tensor:
+        """The noise in what is diffused, so that `cl_sr.diffusion.sample(model, condition)` draws.
+
+        Args:
+            noisy: `(B, C, ...)`.
+            condition: as `Degradation.condition` makes it, `(B, 3, H, W)` in [-1, 1]; it is not
+                looked at where the model is unconditional.
+            level: `sqrt(gamma)`, `(B,)`.
+
+        Raises:
+            TypeError: the net of this family is shown something else than the condition.
+        """
+        if type(self).shown is not Model.shown:
+            raise TypeError(
+                f"the net of a {type(self).__name__} is shown something of the low-resolution "
+                "image itself, which sample does not have: restore with cl_sr.load"
+            )
+        denoise = Denoiser(self.net, self.parametrization)
+        return denoise(noisy, condition if self.conditional else None, level)
+
     def shown(self, lr: Tensor, condition: Tensor) -> Tensor | None:
         """What the net is shown of low-resolution images: made once, for all sampling steps.
 
@@ -81,3 +101,8 @@ class Model:
     def with_net(self, net: nn.Module) -> Model:
         """The same with another net of its architecture."""
         return replace(self, net=net)
+
+
+def image_channels(model: Model) -> int:
+    """Of the images of a model: 3, or what its net says by an attribute `channels` (1: grey)."""
+    return int(getattr(model.net, "channels", 3))

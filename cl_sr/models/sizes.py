@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cl_sr.image_size import in_words, sides
+
 
 def check_sizes(
-    inner_channel: int, channel_mults: Sequence[int], norm_groups: int, image_size: int
+    inner_channel: int,
+    channel_mults: Sequence[int],
+    norm_groups: int,
+    image_size: int | Sequence[int],
 ) -> None:
     """Refuse sizes that do not divide.
 
@@ -18,8 +23,9 @@ def check_sizes(
             f"inner_channel {inner_channel} must be even, and times each of "
             f"{list(channel_mults)} a multiple of norm_groups {norm_groups}"
         )
-    if image_size % 2 ** (len(channel_mults) - 1):
+    halved = len(channel_mults) - 1
+    if any(side % 2**halved for side in sides(image_size)):
         raise ValueError(
-            f"image_size {image_size} must be a multiple of {2 ** (len(channel_mults) - 1)}: "
-            f"it is halved {len(channel_mults) - 1} times"
+            f"image_size {in_words(image_size)} must be a multiple of {2**halved}: it is halved "
+            f"{halved} times"
         )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cl_sr.image_size import sides
 from cl_sr.models.sizes import check_sizes
 
 
@@ -141,20 +142,22 @@ class SR3UNet(nn.Module):
     """The denoising network of SR3 (arXiv 2104.07636), as the public SR3 code builds it.
 
     Args:
-        in_channel: 6 with a condition (condition and noisy image), 3 without.
+        in_channel: 6 with a condition (condition and noisy image), 3 without; 2 and 1 for grey.
         out_channel: channels of the answer.
         inner_channel: channels at full resolution, even.
         norm_groups: of every group norm; must divide all channel counts.
         channel_mults: channels of each resolution, as multiples of `inner_channel`; the
             resolution halves between two entries.
-        attn_res: resolutions (pixels) that get self-attention; the middle always has one.
+        attn_res: resolutions (pixels of the shorter side) that get self-attention; the middle
+            always has one.
         res_blocks: residual blocks a resolution.
         dropout: in [0, 1).
-        image_size: H = W in pixels, which decides where `attn_res` falls; a multiple of
-            `2 ** (len(channel_mults) - 1)`.
+        image_size: H = W, or H and W, in pixels, which decides where `attn_res` falls; multiples
+            of `2 ** (len(channel_mults) - 1)`.
 
     Attributes:
         config: these arguments.
+        channels: of images.
 
     Raises:
         ValueError: sizes that do not divide.
@@ -170,7 +173,7 @@ class SR3UNet(nn.Module):
         attn_res: Sequence[int] = (16,),
         res_blocks: int = 2,
         dropout: float = 0.0,
-        image_size: int = 128,
+        image_size: int | Sequence[int] = 128,
     ) -> None:
         super().__init__()
         check_sizes(inner_channel, channel_mults, norm_groups, image_size)
@@ -183,8 +186,9 @@ class SR3UNet(nn.Module):
             "attn_res": list(attn_res),
             "res_blocks": res_blocks,
             "dropout": dropout,
-            "image_size": image_size,
+            "image_size": image_size if isinstance(image_size, int) else list(image_size),
         }
+        self.channels = out_channel
         self.noise_level_mlp = nn.Sequential(
             LevelEncoding(inner_channel),
             nn.Linear(inner_channel, inner_channel * 4),
@@ -195,7 +199,7 @@ class SR3UNet(nn.Module):
         def level(channels_in: int, channels_out: int, attention: bool) -> Level:
             return Level(channels_in, channels_out, inner_channel, norm_groups, dropout, attention)
 
-        channels, resolution = inner_channel, image_size
+        channels, resolution = inner_channel, min(sides(image_size))
         skips = [channels]
         downs: list[nn.Module] = [nn.Conv2d(in_channel, inner_channel, 3, padding=1)]
         for i, mult in enumerate(channel_mults):

@@ -16,8 +16,10 @@ from rich.text import Text
 
 from cl_sr.evaluation.matrix import BICUBIC
 from cl_sr.evaluation.statistics import RESAMPLINGS, Estimate, mean
+from cl_sr.image_size import enlarged
 from cl_sr.reporting.leak import leak_table
 from cl_sr.reporting.tables import Table, digits, metric_name, number, writable
+from cl_sr.runs.evaluation import Evaluated
 from cl_sr.sweeps.comparison import FIGURES, Comparison, Row
 
 FEW = 3  # rows with a table of their own each
@@ -64,7 +66,9 @@ class ComparisonReport:
         standin = ", stand-ins" if "stand-in" in origins else ""
         what = " and ".join(map(comparison.short, comparison.by))
         about = "forgetting" if len(comparison.domains) > 1 else "results"
-        return f"{comparison.first.setting('stream')}{standin}: {about} by {what}"
+        record = comparison.first.record
+        name = f", evaluation {record.name}" if isinstance(record, Evaluated) else ""
+        return f"{comparison.first.setting('stream')}{standin}: {about} by {what}{name}"
 
     @property
     def protocol(self) -> str:
@@ -75,12 +79,13 @@ class ComparisonReport:
             return "varied" if key in comparison.by else first.setting(key)
 
         size, scale = told("data.size"), told("data.scale")
-        sizes = f" ({size // scale} to {size} px)" if "varied" not in (size, scale) else ""
+        sizes = f" ({enlarged(size, scale)})" if "varied" not in (size, scale) else ""
         metric = comparison.metrics[0]
         counts = ", ".join(
             f"{d} {len(first.values(BICUBIC, d, metric))}" for d in comparison.domains
         )
-        plain = self.baseline_name
+        plain, count = self.baseline_name, told("eval.draws")
+        draws = f", mean of {count} draws an image" if count != 1 else ""
         meaning = (
             "Forgetting: just after learning - at the end, mean of the domains before the last "
             "one; below zero it became better. Gain: just after learning a later domain - just "
@@ -92,7 +97,8 @@ class ComparisonReport:
         return (
             f"Protocol {told('eval.protocol')}; low resolution: {told('data.kernel')}, x{scale}"
             f"{sizes}; sampler {told('eval.sampler')}, {told('eval.steps')} steps, noise seeds "
-            f"from {told('eval.seed')}; {told('eval.split')} images: {counts}. ±: half of the 95 % "
+            f"from {told('eval.seed')}{draws}; {told('eval.split')} images: {counts}. "
+            "±: half of the 95 % "
             f"confidence interval (bootstrap over images, {RESAMPLINGS} resamplings; shares are "
             f"paired with {plain}, image by image; it does not tell how seeds differ). "
             + ("Rows are of different seeds: only their shares are paired. " * comparison.uneven)

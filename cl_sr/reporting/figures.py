@@ -96,7 +96,10 @@ def sample_grid(strips: Sequence[Strips], title: str) -> Figure:
     """Images in rows, a column each for low resolution, bicubic, every experience and the truth."""
     columns = list(dict.fromkeys(name for strip in strips for name in strip.columns))
     rows = [(strip.label, strip, k) for strip in strips for k in range(strip.count)]
-    figure = Figure(figsize=(1.35 * len(columns) + 0.4, 1.35 * len(rows) + 0.8))
+    first = (images[0] for strip in strips for images in strip.columns.values() if images)
+    high, wide = next(first).shape[:2]
+    across, down = (1.35 * side / min(high, wide) for side in (wide, high))  # inches
+    figure = Figure(figsize=(across * len(columns) + 0.4, down * len(rows) + 0.8))
     grid = np.atleast_2d(figure.subplots(len(rows), len(columns), squeeze=False))
     for r, (label, strip, k) in enumerate(rows):
         for c, name in enumerate(columns):
@@ -111,7 +114,7 @@ def sample_grid(strips: Sequence[Strips], title: str) -> Figure:
             if c == 0:
                 axis.set_ylabel(label, fontsize=7)
     figure.suptitle(title, fontsize=9, wrap=True)
-    figure.subplots_adjust(0.04, 0.01, 0.99, 1 - 0.75 / (1.35 * len(rows) + 0.8), 0.03, 0.03)
+    figure.subplots_adjust(0.04, 0.01, 0.99, 1 - 0.75 / (down * len(rows) + 0.8), 0.03, 0.03)
     return figure
 
 

@@ -25,6 +25,7 @@ from cl_sr.reporting.samples import (
     read_strips,
 )
 from cl_sr.reporting.tables import Table, domain_labels
+from cl_sr.runs.evaluation import command_of
 from cl_sr.runs.record import Record
 from cl_sr.sweeps.comparison import Comparison
 from cl_sr.sweeps.finished import Finished, RunSet
@@ -62,17 +63,11 @@ def publish_run(report: Report) -> list[str]:
     for name in ("curves", "samples"):
         _draw(drawn.get(name), record.path / f"{name}.png")
     write_tables(report.tables, record.path / "tables")
-    text = report.markdown(list(drawn), repeat(record.path))
+    text = report.markdown(list(drawn), command_of(record))
     write_text(record.path / "report.md", text)
     page = _run_page(report, strips, list(columns), drawn.get("curves"))
     write_text(record.path / "report.html", page.html())
     return ["report.html", "report.md", *(f"{name}.png" for name in drawn), "tables"]
-
-
-def repeat(path: Path) -> str:
-    """The command that repeats a run."""
-    config = shlex.quote(str(path.absolute() / "config.yaml"))
-    return f"cl-sr run --config {config} --out DIR"
 
 
 def _draw(figure: Figure | None, path: Path) -> None:
@@ -111,7 +106,7 @@ def _run_strips(report: Report, columns: Mapping[str, str]) -> list[Strips]:
     found = []
     for domain, label in report.labels.items():
         files = {heading: samples / domain / f"{name}.png" for heading, name in columns.items()}
-        strips = read_strips(label, samples, domain, files)
+        strips = read_strips(label, samples, domain, files, report.record.settings["data"]["size"])
         if strips.count:
             found.append(strips)
     return found
@@ -139,7 +134,7 @@ def _run_page(
     if over := _over_iterations(report):
         sections.append(Section("iterations", "Over the iterations", grids=over))
     record = report.record
-    command = f"{repeat(record.path)}\n\nwas first run as:\n{_given(record.environment)}"
+    command = f"{command_of(record)}\n\nwas first run as:\n{_given(record.environment)}"
     details = [("Command", command), *_details(record)]
     sections.append(Section("repeat", "Repeat it", details=details, note=MANIFEST))
     return Page(report.title, report.headline, sections, report.state)
@@ -149,7 +144,8 @@ def _grid(number: int, strips: Strips, learnt: Sequence[str], name: str = "sampl
     """With the first experience on the left of the viewer and the last on the right."""
     there = [heading for heading in learnt if heading in strips.columns]
     before, after = (there[0], there[-1]) if len(there) > 1 else ("bicubic", (there or [HIGH])[0])
-    pixels = max(image.shape[0] for images in strips.columns.values() for image in images)
+    shapes = [image.shape for images in strips.columns.values() for image in images]
+    height, width = (max(shape[axis] for shape in shapes) for axis in (0, 1))
     rows = [
         Tiles(
             f"{strips.label} {k + 1}",
@@ -159,7 +155,15 @@ def _grid(number: int, strips: Strips, learnt: Sequence[str], name: str = "sampl
     ]
     maps = MAPS if any(heading.startswith("error of") for heading in strips.columns) else ""
     return Grid(
-        f"{name}-{number}", strips.label, list(strips.columns), rows, pixels, before, after, maps
+        f"{name}-{number}",
+        strips.label,
+        list(strips.columns),
+        rows,
+        height,
+        width,
+        before,
+        after,
+        maps,
     )
 
 
@@ -293,10 +297,11 @@ def _side_by_side(comparison: Comparison, prefix: str) -> list[Grid]:
         run = next(iter(firsts.values()))
         label = domain_labels(run.record.environment["data"])[domain]
         files = {
-            name: run.path / "samples" / domain / f"after-{run.rows[-1]}.png"
+            name: run.record.path / "samples" / domain / f"after-{run.rows[-1]}.png"
             for name, run in firsts.items()
         }
-        strips = read_strips(label, run.path / "samples", domain, files)
+        samples, size = run.record.path / "samples", run.setting("data.size")
+        strips = read_strips(label, samples, domain, files, size)
         if strips.count:
             drawn = list(files)
             shown = strips.with_errors(drawn) if len(drawn) <= MOST_MAPS else strips
@@ -308,8 +313,8 @@ def _runs(found: RunSet, out: Path) -> Section:
     """Every run: what repeats it, and its own report."""
     links = []
     for run in found.runs:
-        page = run.path / "report.html"
-        inside = run.path.resolve().is_relative_to(out.resolve()) and page.is_file()
+        page = run.record.path / "report.html"
+        inside = page.resolve().is_relative_to(out.resolve()) and page.is_file()
         if inside:
             links.append((run.path.name, page.resolve().relative_to(out.resolve()).as_posix()))
     rows = [

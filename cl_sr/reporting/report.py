@@ -12,17 +12,21 @@ from rich.console import Console
 from rich.text import Text
 
 from cl_sr.errors import InputError
-from cl_sr.evaluation.matrix import BICUBIC, FORGETTING, GAIN, ForgettingMatrix
+from cl_sr.evaluation.draws import draws_from_csv, spread
+from cl_sr.evaluation.matrix import BICUBIC, FORGETTING, GAIN, INIT, ForgettingMatrix
 from cl_sr.evaluation.statistics import Measured, difference
 from cl_sr.evaluation.windows import WindowError, growth
+from cl_sr.image_size import enlarged
 from cl_sr.reporting.leak import leak_table
 from cl_sr.reporting.tables import (
     Table,
     domain_labels,
     forgetting_table,
     matrix_table,
+    metric_label,
     number,
 )
+from cl_sr.runs.evaluation import Evaluated, unfinished
 from cl_sr.runs.record import Record
 
 
@@ -98,6 +102,8 @@ def _report(record: Record) -> Report:
         tables.append(forgetting_table(matrices, labels, images))
     if record.windows and (changes := _window_table(record.windows, labels)).rows:
         tables.append(changes)
+    if record.folder.has("draws.csv") and matrices:
+        tables.append(_spread_table(record, matrices, labels, initial))
     if any(domain.get("leaked") for domain in data.values()) and matrices:
         last, measured = [*matrices[0].rows][-1], {}
         for domain, label in labels.items():
@@ -106,8 +112,10 @@ def _report(record: Record) -> Report:
                 measured[label] = *record.hashes[domain], ours, bicubic
         tables.append(leak_table(measured))
     return Report(
-        title=f"{record.config['stream']}, {record.strategy}" + (", stand-in images" * standins),
-        state=_state(record),
+        title=f"{record.config['stream']}, {record.strategy}"
+        + (", stand-in images" * standins)
+        + (f", evaluation {record.name}" if isinstance(record, Evaluated) else ""),
+        state=unfinished(record),
         headline=_headline(matrices, labels, images),
         protocol=_protocol(record),
         tables=tables,
@@ -152,12 +160,26 @@ def _window_table(errors: Sequence[WindowError], labels: Mapping[str, str]) -> T
     )
 
 
-def _state(record: Record) -> str:
-    status, state = record.status, record.state
-    if state == "finished":
-        return ""
-    reason = f": {status['reason']}" if "reason" in status else ""
-    return f"Unfinished run: {state} at iteration {status['iteration']} of {status['of']}{reason}"
+def _spread_table(
+    record: Record,
+    matrices: Sequence[ForgettingMatrix],
+    labels: Mapping[str, str],
+    initial: str,
+) -> Table:
+    """How far the draws of an image lie apart."""
+    draws = draws_from_csv(record.folder.read_text("draws.csv"))
+    rows = []
+    for after in dict.fromkeys(after for after, _ in draws):
+        for matrix in matrices:
+            cells = [
+                number(matrix.metric, spread(draws[after, domain][matrix.metric]))
+                for domain in labels
+            ]
+            name = initial if after == INIT else f"after {after}"
+            rows.append([name, metric_label(matrix.metric), *cells])
+    count = record.settings["eval"]["draws"]
+    title = f"Spread of an image's {count} draws, standard deviation"
+    return Table(title, ["", "metric", *labels.values()], rows)
 
 
 def _headline(matrices: list[ForgettingMatrix], labels: dict[str, str], images: Measured) -> str:
@@ -193,17 +215,21 @@ def _protocol(record: Record) -> str:
     config, data = record.settings, record.environment["data"]
     images, evaluation = config["data"], config["eval"]
     counts = ", ".join(f"{r['domain']} {r['n']}" for r in _last(record.metrics)) or "none"
+    grey = ", grey" if images["channels"] == 1 else ""
     origins = sorted({domain["source"] for domain in data.values()})
+    count = evaluation["draws"]
+    draws = f", mean of {count} draws an image" if count > 1 else ""
+    elsewhere = record.elsewhere if isinstance(record, Evaluated) else []
     last = record.metrics[-1] if record.metrics else evaluation
     own = last["sampler"] == evaluation["sampler"]  # not that of a prior with a schedule of its own
     of = f" of {config['diffusion']['steps']}" if own else ""
     steps = last["steps"] or config["diffusion"]["steps"]
     return (
         f"Protocol {evaluation['protocol']}; low resolution: {images['kernel']}, "
-        f"x{images['scale']} ({images['size'] // images['scale']} to {images['size']} px); "
+        f"x{images['scale']} ({enlarged(images['size'], images['scale'])}{grey}); "
         f"sampler {last['sampler']}, {steps}{of} steps, "
-        f"noise seeds from {evaluation['seed']}; {evaluation['split']} images: "
-        f"{counts} ({', '.join(origins)}); "
+        f"noise seeds from {evaluation['seed']}{draws}; {evaluation['split']} images: "
+        f"{counts} ({', '.join(elsewhere or origins)}); "
         f"{'split at random by file; ' if images['split'] == 'random' else ''}"
         f"training seed {config['seed']}.{_oddities(data)}\n"
         "After a plus or minus: half of the 95 % confidence interval (bootstrap over images, "
@@ -231,5 +257,10 @@ def _oddities(data: dict[str, Any]) -> str:
             found.append(
                 f" {name}: {domain['duplicates']} exact copies ({copies}), "
                 f"{domain['unreadable']} unreadable files (skipped)."
+            )
+        if left_out := domain.get("left_out"):  # unknown to runs of old
+            found.append(
+                f" {name}: {sum(left_out.values())} files of {', '.join(left_out)} were left "
+                "out (the same images at other sizes)."
             )
     return "".join(found)

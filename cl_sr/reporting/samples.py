@@ -13,6 +13,8 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
+from cl_sr.image_size import sides
+
 LOW, BICUBIC_NAME, HIGH = "low resolution", "bicubic", "high resolution"
 ERROR_FULL = 128  # of 255: where the colours of an error map end
 
@@ -43,7 +45,13 @@ class Strips:
         return Strips(self.label, columns)
 
 
-def read_strips(label: str, samples: Path, domain: str, between: Mapping[str, Path]) -> Strips:
+def read_strips(
+    label: str,
+    samples: Path,
+    domain: str,
+    between: Mapping[str, Path],
+    size: int | Sequence[int],
+) -> Strips:
     """The strips of a run, or of several that have the same test images.
 
     Args:
@@ -51,16 +59,20 @@ def read_strips(label: str, samples: Path, domain: str, between: Mapping[str, Pa
         samples: of the run that low resolution, bicubic and truth are taken from.
         domain: name of the folder in it.
         between: by heading, the file of each column that stands between bicubic and truth.
+        size: H = W of the high-resolution images, or H and W.
     """
     own = samples / domain
     files = {LOW: own / "lr.png", BICUBIC_NAME: own / "bicubic.png", **between}
     files[HIGH] = own / "hr.png"
-    columns = {heading: _strip(path) for heading, path in files.items()}
+    columns = {heading: _strip(path, *sides(size)) for heading, path in files.items()}
     return Strips(label, {heading: images for heading, images in columns.items() if images})
 
 
-def _strip(path: Path) -> list[np.ndarray]:
-    """The square images that stand side by side in a strip; none where there is no good file."""
+def _strip(path: Path, high: int, wide: int) -> list[np.ndarray]:
+    """The images that stand side by side in a strip; none where there is no good file.
+
+    Those of low resolution have the same ratio of H and W.
+    """
     if not path.is_file():
         return []
     try:
@@ -71,10 +83,12 @@ def _strip(path: Path) -> list[np.ndarray]:
         warnings.warn(f"left out {path}: {error}", stacklevel=2)
         return []
     height, width = pixels.shape[:2]
-    if width % height:
-        warnings.warn(f"left out {path}: {width}x{height} is no row of squares", stacklevel=2)
+    count, rest = divmod(width * high, height * wide)
+    if rest or not count:
+        kind = "squares" if high == wide else f"images in the ratio of {wide}x{high}"
+        warnings.warn(f"left out {path}: {width}x{height} is no row of {kind}", stacklevel=2)
         return []
-    return np.split(pixels, width // height, axis=1)
+    return np.split(pixels, count, axis=1)
 
 
 def error_map(image: np.ndarray, truth: np.ndarray) -> np.ndarray:

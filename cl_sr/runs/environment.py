@@ -43,6 +43,7 @@ def describe(
                 "duplicates": domain.duplicates,
                 "leaked": domain.leaked,
                 "unreadable": len(domain.unreadable),
+                "left_out": domain.left_out,
             }
             for name, domain in data.items()
         },

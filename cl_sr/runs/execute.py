@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from cl_sr.avalanche import EvaluationPlugin
 from cl_sr.data.prepare import manifest
 from cl_sr.errors import Diverged, InputError
 from cl_sr.evaluation.matrix import INIT
@@ -19,11 +18,10 @@ from cl_sr.runs.loading import Loaded
 from cl_sr.runs.model import make_model
 from cl_sr.runs.results import Results
 from cl_sr.runs.status import Status
+from cl_sr.runs.template import make_template
 from cl_sr.stopping import StopRequest
 from cl_sr.training.checkpoints import Checkpoints, Saved
 from cl_sr.training.rng import seed_everything
-from cl_sr.training.settings import Evaluation, Optimization
-from cl_sr.training.template import DiffusionTemplate
 
 MOST_RESTARTS = 3  # after divergences
 
@@ -111,7 +109,15 @@ class _Run:
             test_images=plan.config.eval.images,
             curriculum=[names for names, _ in plan.curriculum],
         )
-        template = self._template(benchmark.test_stream if plan.config.eval.images else ())
+        template = make_template(
+            self.loaded,
+            benchmark.test_stream if plan.config.eval.images else (),
+            self.results,
+            loggers=self.loggers,
+            stop=self.stop,
+            checkpoints=self.checkpoints,
+            plugins=self.plugins,
+        )
         template.lr_scale = lr_scale
         self.status.template = template
         first = 0
@@ -145,38 +151,6 @@ class _Run:
             self.results.logger,
             about,
             plan.learnt,
-        )
-
-    def _template(self, test_stream: Sequence[Any]) -> DiffusionTemplate:
-        plan = self.loaded.plan
-        train, evaluation = plan.config.train, plan.config.eval
-        return DiffusionTemplate(
-            model=self.loaded.model,
-            degradation=self.loaded.degradation,
-            iterations=plan.iterations,
-            strategy=plan.strategy,
-            optimization=Optimization(
-                batch_size=train.batch_size,
-                lr=train.lr,
-                loss=plan.config.diffusion.loss,
-                ema=train.ema,
-                clip=train.clip,
-                bf16=self.loaded.bf16,
-                workers=train.workers,
-                flip=plan.config.data.flip,
-            ),
-            evaluation=Evaluation(
-                stream=test_stream,
-                every=evaluation.every,
-                batch_size=evaluation.batch_size,
-                sampling=plan.sampling,
-            ),
-            seed=plan.config.seed,
-            device=self.loaded.device,
-            checkpoints=self.checkpoints,
-            stop=self.stop,
-            plugins=self.plugins,
-            evaluator=EvaluationPlugin(*self.results.qualities, loggers=self.loggers),
         )
 
     def _take_up(self) -> Saved | None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
 from cl_sr.config import resolve
 from cl_sr.data.prepare import read_again
 from cl_sr.data.samples import Samples, TestSamples
 from cl_sr.degradations import Degradation
 from cl_sr.errors import InputError
 from cl_sr.runs.plan import check
-from cl_sr.runs.record import Record
+from cl_sr.runs.record import Record, files_tested
 
 
 def test_samples(record: Record, name: str, count: int, degradation: Degradation) -> Samples:
@@ -28,14 +25,9 @@ def test_samples(record: Record, name: str, count: int, degradation: Degradation
     """
     plan = check(resolve(record.config))
     number = plan.stream.domain_names.index(name)
-    files = [
-        (line["path"], line["sha256"])
-        for line in csv.DictReader(io.StringIO(record.folder.read_text("manifest.csv")))
-        if line["domain"] == name and line["side"] != "train"
-    ][:count]
+    files = files_tested(record).get(name, [])[:count]
     if not files:
         raise InputError(f"{record.path / 'manifest.csv'} lists no test images of {name}")
-    images = read_again(
-        plan.stream.domains[number], plan.folders.get(name), files, plan.config.data.size
-    )
+    domain, folder, data = plan.stream.domains[number], plan.folders.get(name), plan.config.data
+    images = read_again(domain, folder, files, data.size, data.channels)
     return TestSamples(images, number, degradation).samples(0, len(images))

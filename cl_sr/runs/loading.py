@@ -51,12 +51,17 @@ class Loaded:
         return use_bf16(self.config.train.precision, self.device)
 
 
-def load(plan: Plan, tracker: Tracker = lambda title: untracked) -> Loaded:
+def load(
+    plan: Plan,
+    tracker: Tracker = lambda title: untracked,
+    data: dict[str, DomainData] | None = None,
+) -> Loaded:
     """Build or read the model, and read or draw the images.
 
     Args:
         plan: the run.
         tracker: from a title to a function that shows how far reading or drawing has come.
+        data: the images of each domain, where they have been read before.
 
     Raises:
         InputError: a device that is not there, weights or images that cannot be used.
@@ -74,7 +79,7 @@ def load(plan: Plan, tracker: Tracker = lambda title: untracked) -> Loaded:
         device=device,
         model=model,
         degradation=build_degradation(config.data.kernel, config.data.scale),
-        data=load_data(plan, plan.stream.domain_names, tracker),
+        data=load_data(plan, plan.stream.domain_names, tracker) if data is None else data,
         metrics=metrics,
     )
 
@@ -98,6 +103,7 @@ def load_data(
             folder,
             size=config.data.size,
             scale=config.data.scale,
+            channels=config.data.channels,
             standin_images=config.data.standin_images,
             how=config.data.split,
             split_seed=config.data.split_seed,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from cl_sr.config import RunConfig
 from cl_sr.diffusion import NoiseSchedule, Parametrization
 from cl_sr.errors import InputError
+from cl_sr.image_size import sides, spelled
 from cl_sr.models import Model, load_prior, read_model
 from cl_sr.models.checkpoint import describe
-from cl_sr.models.description import WEIGHTS
 from cl_sr.models.family import find_family
+from cl_sr.models.places import weights_at
 from cl_sr.runs.plan import Plan, check_fit, check_steps
 from cl_sr.strategies import ZeroShot
 
@@ -49,7 +49,8 @@ def build_model(config: RunConfig, conditional: bool = True) -> Model:
         config.diffusion.residual_scale,
     )
     try:
-        architecture = family.architecture(config.model, config.data.size, conditional)
+        data = config.data
+        architecture = family.arguments(config.model, data.size, conditional, data.channels)
         return family.model(
             architecture,
             schedule=_schedule(config),
@@ -79,22 +80,27 @@ def _read(config: RunConfig) -> Model:
     That is, for weights of the public SR3 code, `model.norm_groups` and `model.dropout`, and for a
     bare state dict the noise schedule too.
     """
-    path = Path(str(config.init))
+    path = weights_at(str(config.init))
     keys: dict[str, Any] = config.model.model_dump()
     unknown = {name: keys[name] for name in ("dropout",) if name in keys}
-    if path.is_file() and path.name != WEIGHTS:  # others' files tell less than ours
+    if path.is_file():  # others' files tell less than ours
         unknown |= {"norm_groups": keys.get("norm_groups", 32), "image_size": config.data.size}
     model = read_model(path, schedule=_schedule(config), **unknown)
     check_fit(config, describe(model))
-    return replace(model, title=f"{model.title} from {path}", scale=config.data.scale)
+    return replace(model, title=f"{model.title} from {config.init}", scale=config.data.scale)
 
 
 def _prior(config: RunConfig, zero_shot: ZeroShot) -> Model:
     prior = load_prior(zero_shot.prior, **zero_shot.arguments)
-    if config.data.size % prior.multiple:
+    if any(side % prior.multiple for side in sides(config.data.size)):
         raise InputError(
             f"the prior {zero_shot.prior} needs image sizes that are multiples of "
-            f"{prior.multiple}, and data.size={config.data.size} is none"
+            f"{prior.multiple}, and data.size={spelled(config.data.size)} is none"
+        )
+    if prior.channels != config.data.channels:
+        raise InputError(
+            f"the prior {zero_shot.prior} is for images of {prior.channels} channels, and this "
+            f"run is at data.channels={config.data.channels}: set data.channels={prior.channels}"
         )
     return Model(
         prior,

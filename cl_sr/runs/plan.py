@@ -12,8 +12,10 @@ from cl_sr.config import RunConfig, budgets
 from cl_sr.diffusion.sampling import Sampling
 from cl_sr.errors import InputError, nearest
 from cl_sr.evaluation.names import check_metrics
-from cl_sr.models.description import CONFIG, WEIGHTS, Description, is_checkpoint, read_description
+from cl_sr.image_size import spelled
+from cl_sr.models.description import Description, is_checkpoint, read_description
 from cl_sr.models.family import find_family
+from cl_sr.models.places import weights_at
 from cl_sr.strategies import Choice, Composition, find_strategy, spell, typed
 from cl_sr.strategies.base import rehearsed
 
@@ -133,7 +135,8 @@ def _check_model(plan: Plan) -> int | None:
         return None
     try:
         family = find_family(config.model.family)
-        family.architecture(config.model, config.data.size, zero_shot is None)
+        data = config.data
+        family.arguments(config.model, data.size, zero_shot is None, data.channels)
     except InputError:
         raise
     except ValueError as error:
@@ -143,20 +146,15 @@ def _check_model(plan: Plan) -> int | None:
 
 def _check_init(config: RunConfig) -> int | None:
     """What a checkpoint of ours, or a file of others, tells before it is read."""
-    path = Path(str(config.init))
-    try:
-        there = path.exists()
-    except (OSError, ValueError) as error:
-        raise InputError(f"--init {str(path)[:100]}: {error}") from error
-    folder = path.parent if path.name == WEIGHTS and (path.parent / CONFIG).is_file() else path
-    if not there or (folder.is_dir() and not is_checkpoint(folder)):
+    path = weights_at(str(config.init))
+    if not path.exists() or (path.is_dir() and not is_checkpoint(path)):
         raise InputError(
             f"{path}: no weights here; give a folder with model.safetensors and config.json, "
             "such as RUN/checkpoints/celeba, or a *_gen.pth of the public SR3 code"
         )
-    if folder.is_file():
+    if path.is_file():
         return None
-    about = read_description(folder)
+    about = read_description(path)
     check_fit(config, about)
     return about.steps
 
@@ -165,19 +163,26 @@ def check_fit(config: RunConfig, about: Description) -> None:
     """Refuse weights that contradict a run.
 
     Raises:
-        InputError: a prior, or other sizes.
+        InputError: a prior, or other sizes or channels.
     """
     path, size = config.init, config.data.size
+    colours = {1: "grey images", 3: "colour images"}
     if not about.conditional:
-        channels = about.architecture.get("in_channel", "few")
         raise InputError(
-            f"--init {path}: an unconditional network ({channels} input channels) "
-            "cannot super-resolve; it is a prior for --strategy ddnm:prior=FILE"
+            f"--init {path}: an unconditional network of {colours[about.channels]} (channels in "
+            f"and out: {about.channels}) cannot super-resolve; it is a prior for --strategy "
+            "ddnm:prior=FILE"
         )
-    if about.image_size not in (None, size):
+    if about.channels != config.data.channels:
         raise InputError(
-            f"--init {path} was trained at {about.image_size} pixels, and this run is at "
-            f"data.size={size}: set data.size={about.image_size}"
+            f"--init {path} is for {colours[about.channels]} ({2 * about.channels} channels in, "
+            f"{about.channels} out), and this run is at data.channels={config.data.channels}: set "
+            f"data.channels={about.channels}"
+        )
+    if about.image_size is not None and about.image_size != size:
+        raise InputError(
+            f"--init {path} was trained at {spelled(about.image_size)} pixels, and this run is "
+            f"at data.size={spelled(size)}: set data.size={spelled(about.image_size)}"
         )
     if about.scale not in (None, config.data.scale):
         raise InputError(

@@ -23,6 +23,8 @@ from rich.text import Text
 from cl_sr.avalanche import BaseLogger
 from cl_sr.data.folder import Track
 from cl_sr.data.prepare import skipped
+from cl_sr.evaluation.matrix import INIT
+from cl_sr.image_size import in_words
 from cl_sr.runs.loading import Loaded
 
 LINE_SECONDS = 15.0  # between plain lines
@@ -147,6 +149,61 @@ class ProgressLogger(BaseLogger):
         self.console.print("  " + ", ".join(parts), soft_wrap=True)
 
 
+class JudgingLogger(BaseLogger):
+    """An Avalanche logger for people, of a run that is judged again: images and time left.
+
+    Args:
+        console: where to write; a bar where it is a terminal.
+        states: how many are judged.
+
+    Use it as a context manager, so that the terminal is left in order.
+    """
+
+    def __init__(self, console: Console, states: int) -> None:
+        super().__init__()
+        self.console = console
+        self.states = states
+        self.psnr: dict[str, float] = {}
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("reading", total=None)
+        self._total: int | None = None
+
+    def __enter__(self) -> JudgingLogger:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def before_eval(self, template: Any, metric_values: list[Any]) -> None:
+        if self._total is None:
+            images = sum(len(experience.dataset) for experience in template.current_eval_stream)
+            self._total = images * self.states
+            self._bar.reset(self._task, total=self._total)
+
+    def after_eval_iteration(self, template: Any, metric_values: list[Any]) -> None:
+        (domain,) = template.experience.domains
+        self._bar.update(self._task, advance=len(template.mb_x), description=f"judging {domain}")
+
+    def after_eval_exp(self, template: Any, metric_values: list[Any]) -> None:
+        (domain,) = template.experience.domains
+        found = {str(value.origin): value.value for value in metric_values}
+        self.psnr[domain] = found["psnr"]
+
+    def after_eval(self, template: Any, metric_values: list[Any]) -> None:
+        psnr = ", ".join(f"{domain} {value:.2f} dB" for domain, value in self.psnr.items())
+        state = template.trained_on
+        when = "before training" if state == INIT else f"after {state}"
+        self.console.print(f"  {when}: {psnr}", soft_wrap=True)
+
+
 class _Field(ProgressColumn):
     """A field of a task as plain text."""
 
@@ -199,10 +256,16 @@ def describe(loaded: Loaded, name: str, messages: Console) -> None:
             f"{data.label}: {len(data.train)} training and {len(data.test)} {data.side} "
             f"images{copies}"
         )
+        if data.left_out:
+            messages.print(
+                f"{data.label}: left out {sum(data.left_out.values())} files of "
+                f"{', '.join(data.left_out)}: the same images at other sizes",
+                style="yellow",
+            )
         if data.enlarged:
             messages.print(
-                f"{data.label}: {data.enlarged} images are smaller than {data.size} pixels and "
-                "were enlarged: they have no detail to learn",
+                f"{data.label}: {data.enlarged} images are smaller than {in_words(data.size)} "
+                "pixels and were enlarged: they have no detail to learn",
                 style="yellow",
             )
         if data.unreadable:

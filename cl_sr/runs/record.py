@@ -31,11 +31,12 @@ class Record:
     run that has not come so far they are empty.
 
     Args:
-        path: of the run's folder.
+        path: of the folder with its results.
+        folder: the same, where it is known to be one.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.folder = RunFolder.open(path)
+    def __init__(self, path: Path, folder: RunFolder | None = None) -> None:
+        self.folder = folder or RunFolder.open(path)
         self.path = path
 
     @cached_property
@@ -156,6 +157,20 @@ class Record:
         if missing := [key for key in needed if key not in values]:
             raise InputError(f"{self.path / name} is damaged: it has no {' and no '.join(missing)}")
         return values
+
+
+def files_tested(record: Record) -> dict[str, list[tuple[str, str]]]:
+    """By domain, each test image's path below its folder (or stand-in's name) and its hash.
+
+    Raises:
+        InputError: `manifest.csv` is gone, or damaged.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
+    with record._reading("manifest.csv"):
+        for line in csv.DictReader(io.StringIO(record.folder.read_text("manifest.csv"))):
+            if line["side"] != "train":
+                found.setdefault(line["domain"], []).append((line["path"], line["sha256"]))
+    return found
 
 
 def missing_files(path: Path, names: Sequence[str]) -> list[str]:

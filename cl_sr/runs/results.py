@@ -10,13 +10,14 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from cl_sr.avalanche import BaseLogger
+from cl_sr.data.folder import picture_of
 from cl_sr.data.samples import Samples, TestSamples
 from cl_sr.degradations.pixels import to_floats
 from cl_sr.degradations.resize import upsample
+from cl_sr.evaluation.draws import Draws, draws_from_csv, draws_to_csv
 from cl_sr.evaluation.matrix import BICUBIC, INIT, ForgettingMatrix, to_csv
 from cl_sr.evaluation.metrics import eight_bit
 from cl_sr.evaluation.windows import WindowError, denoising_errors, errors_to_csv, windows
@@ -53,8 +54,9 @@ class Results(BaseLogger):
         self.logger = JSONLinesLogger(self._append, constants)
         self.recorder = SampleRecorder(loaded.config.eval.samples, self._write_samples)
         self.qualities = [DomainQuality(metric) for metric in loaded.metrics]
-        self._matrices = [ForgettingMatrix(m.name, m.higher_is_better) for m in loaded.metrics]
+        self._rows: dict[str, dict[str, dict[str, Any]]] = {}  # records by `after` and domain
         self._images: dict[tuple[str, str], Values] = {}
+        self._draws: Draws = {}
         self._windows: list[WindowError] = []
 
     @property
@@ -70,9 +72,12 @@ class Results(BaseLogger):
             for name, samples in self._test_samples().items():
                 self._images[BICUBIC, name] = self._bicubic(name, samples)
         if self.logger.latest:  # a run that is resumed
-            before, rows = Record(self.folder.path), (INIT, *learnt)
+            before, rows = Record(self.folder.path, self.folder), (INIT, *learnt)
             known = before.images.items()
             self._images |= {place: values for place, values in known if place[0] in rows}
+            if self.folder.has("draws.csv"):
+                found = draws_from_csv(self.folder.read_text("draws.csv"))
+                self._draws = {place: of for place, of in found.items() if place[0] in rows}
             self._windows = [error for error in before.windows if error.after in learnt]
         self._write([INIT, *learnt] if self.logger.latest else [])
 
@@ -83,10 +88,14 @@ class Results(BaseLogger):
             self._write([INIT])
 
     def add(self, template: DiffusionTemplate, learnt: str) -> None:
+        """What the experience `learnt` took, or none, and what the evaluation after it found."""
+        self._write_costs(template, learnt)
+        self.measure(template, learnt)
+
+    def measure(self, template: DiffusionTemplate, learnt: str) -> None:
         """What the last evaluation found, after the experience `learnt`, or before any."""
         for name, images in self.recorder.images.items():
             _write_strip(self.folder, name, f"after-{learnt}", images)
-        self._write_costs(template, learnt)
         if not self.loaded.config.eval.images:
             return
         self._keep(learnt)
@@ -109,25 +118,32 @@ class Results(BaseLogger):
     def _keep(self, after: str) -> None:
         for name in self.loaded.data:
             self._images[after, name] = {q.metric.name: q.images[name] for q in self.qualities}
+            self._draws[after, name] = {q.metric.name: q.draws[name] for q in self.qualities}
 
     def _write_samples(self, domain: str, iteration: int, images: Tensor) -> None:
         _write_strip(self.folder, domain, f"iteration-{iteration:06d}", images)
 
     def _write(self, rows: Sequence[str]) -> None:
         """Take the rows of the last evaluations after these experiences, and write all."""
-        for name in self.loaded.data:
-            bicubic = self._images[BICUBIC, name]
-            self._record(BICUBIC, name, {m: fmean(values) for m, values in bicubic.items()})
-        for after in dict.fromkeys(rows):
-            for name, record in self.logger.latest.get(after, {}).items():
-                self._record(after, name, record)
-        self.folder.write("matrix.csv", to_csv(self._matrices))
-        self.folder.write("images.csv", _images_csv(self._images))
-        self.folder.write("windows.csv", errors_to_csv(self._windows))
-
-    def _record(self, after: str, domain: str, values: dict[str, Any]) -> None:
-        for matrix in self._matrices:
-            matrix.record(after, domain, values[matrix.metric])
+        loaded, order = self.loaded, [BICUBIC, INIT, *self.loaded.plan.learnt]
+        self._rows |= {row: self.logger.latest[row] for row in rows if row in self.logger.latest}
+        self._rows[BICUBIC] = {
+            name: {m: fmean(values) for m, values in self._images[BICUBIC, name].items()}
+            for name in loaded.data
+        }
+        matrices = [ForgettingMatrix(m.name, m.higher_is_better) for m in loaded.metrics]
+        for after in sorted(self._rows, key=order.index):
+            for name, record in self._rows[after].items():
+                for matrix in matrices:
+                    matrix.record(after, name, record[matrix.metric])
+        images = sorted(self._images.items(), key=lambda item: order.index(item[0][0]))
+        errors = sorted(self._windows, key=lambda error: order.index(error.after))
+        self.folder.write("matrix.csv", to_csv(matrices))
+        self.folder.write("images.csv", _images_csv(dict(images)))
+        self.folder.write("windows.csv", errors_to_csv(errors))
+        if loaded.config.eval.draws > 1:
+            draws = sorted(self._draws.items(), key=lambda item: order.index(item[0][0]))
+            self.folder.write("draws.csv", draws_to_csv(dict(draws)))
 
     def _write_costs(self, template: DiffusionTemplate, learnt: str) -> None:
         """What learning took: no function of the seed, as seconds are the machine's."""
@@ -203,9 +219,10 @@ def _images_csv(images: dict[tuple[str, str], Values]) -> str:
 
 
 def _write_strip(folder: RunFolder, domain: str, column: str, images: Tensor) -> None:
-    """Images `(N, 3, H, W)` in [-1, 1] side by side in one PNG."""
+    """Images `(N, C, H, W)` in [-1, 1] side by side in one PNG."""
     if len(images):
         pixels = eight_bit((images + 1) / 2).to(torch.uint8)
+        strip = pixels.permute(2, 0, 3, 1).flatten(1, 2).cpu().numpy()
         path: Path = folder.path / "samples" / domain / f"{column}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels.permute(2, 0, 3, 1).flatten(1, 2).cpu().numpy()).save(path)
+        picture_of(strip).save(path)

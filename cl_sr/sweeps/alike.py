@@ -19,7 +19,8 @@ FREE = {"seed", "strategy", "device", "init", "data.root", "data.folders", "data
 SCHEDULE = {"diffusion.schedule", "diffusion.start", "diffusion.end"}  # or that of the weights
 # What changes the images that a run has.
 OTHER_IMAGES = {"data.split", "data.split_seed", "data.shares", "data.copies", "data.root",
-                "data.folders", "data.size", "data.standin_images", "eval.split"}  # fmt: skip
+                "data.folders", "data.size", "data.channels", "data.standin_images",
+                "eval.split"}  # fmt: skip
 
 
 def check_alike(runs: Sequence[Finished], by: Sequence[str]) -> None:

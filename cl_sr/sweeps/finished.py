@@ -14,6 +14,7 @@ from cl_sr.config import budgets, pick
 from cl_sr.errors import InputError
 from cl_sr.evaluation.matrix import BICUBIC, INIT
 from cl_sr.evaluation.statistics import Array
+from cl_sr.runs.evaluation import Evaluated, command_of
 from cl_sr.runs.record import Record, missing_files
 from cl_sr.strategies import read_choices, spell
 from cl_sr.sweeps.folder import is_sweep, read_description
@@ -33,7 +34,7 @@ class Finished:
 
     @property
     def path(self) -> Path:
-        return self.record.path
+        return self.record.run if isinstance(self.record, Evaluated) else self.record.path
 
     @property
     def seed(self) -> int:
@@ -105,17 +106,28 @@ class Finished:
         return np.asarray(self.record.images[after, domain][metric])
 
 
-def read_finished(path: Path, varied: Mapping[str, Any] | None = None) -> Finished:
+def read_finished(
+    path: Path, varied: Mapping[str, Any] | None = None, evaluation: str | None = None
+) -> Finished:
     """A run's results.
+
+    Args:
+        path: of its folder.
+        varied: of a sweep's member, what the grid has set.
+        evaluation: the name of the one that its results are taken from; None: the run's own.
 
     Raises:
         InputError: it is no run, is not finished, evaluated nothing, or is damaged.
     """
     if not path.exists():
         raise InputError(f"{path} has not been run")
-    run = Finished(Record(path), varied or {})
-    if not run.record.folder.finished:
+    record = Record(path)
+    if not record.folder.finished:
         raise InputError(f"{path} is not finished")
+    if evaluation is not None:
+        record = _evaluated(path, evaluation)
+        varied = {k: v for k, v in (varied or {}).items() if not k.startswith("eval.")}
+    run, path = Finished(record, varied or {}), record.path
     if missing_files(path, ["images.csv"]):
         raise InputError(
             f"{path} has no images.csv: was eval.images 0, or is it of an old version?"
@@ -131,6 +143,21 @@ def read_finished(path: Path, varied: Mapping[str, Any] | None = None) -> Finish
         raise InputError(
             f"{path} is damaged ({type(error).__name__}: {error}): repeat it with `cl-sr run`"
         ) from error
+
+
+def _evaluated(path: Path, name: str) -> Evaluated:
+    """An evaluation that has all states of a finished run.
+
+    Raises:
+        InputError: it has not, or there is none.
+    """
+    record = Evaluated(path, name)
+    learnt = [after for after in Record(path).matrices[0].rows if after not in (BICUBIC, INIT)]
+    if missing := [state for state in learnt if state not in record.about["states"]]:
+        raise InputError(
+            f"{record.path} lacks the state after {' and '.join(missing)}: {command_of(record)}"
+        )
+    return record
 
 
 def _read_all(run: Finished) -> None:
@@ -159,8 +186,12 @@ class RunSet:
     commands: tuple[str, ...] = ()
 
 
-def find_runs(paths: Sequence[Path]) -> RunSet:
+def find_runs(paths: Sequence[Path], evaluation: str | None = None) -> RunSet:
     """The finished runs in folders, which are runs, hold some, or are a sweep.
+
+    Args:
+        paths: the folders.
+        evaluation: see `read_finished`.
 
     Raises:
         InputError: there are none, or a path is no folder.
@@ -180,7 +211,7 @@ def find_runs(paths: Sequence[Path]) -> RunSet:
     runs, left_out = [], []
     for folder, varied in folders.items():
         try:
-            runs.append(read_finished(folder, varied))
+            runs.append(read_finished(folder, varied, evaluation))
         except InputError as error:
             left_out.append(str(error))
     if not runs:
@@ -190,4 +221,5 @@ def find_runs(paths: Sequence[Path]) -> RunSet:
         return RunSet(runs, left_out)
     (sweep,) = sweeps
     title, commands = str(sweep.get("title", "")), tuple(map(str, sweep.get("commands", ())))
-    return RunSet(runs, left_out, tuple(sweep["keys"]), sweep["baseline"], title, commands)
+    keys = (key for key in sweep["keys"] if evaluation is None or not key.startswith("eval."))
+    return RunSet(runs, left_out, tuple(keys), sweep["baseline"], title, commands)

@@ -68,6 +68,24 @@ class Job:
         except (InputError, KeyError, TypeError, ValueError):
             return 0, 0
 
+    @property
+    def finished(self) -> bool:
+        return RunFolder(self.folder).finished
+
+    @property
+    def locked(self) -> bool:
+        """Whether a process is at work on it."""
+        folder = RunFolder(self.folder)
+        return folder.has("config.yaml") and folder.locked
+
+    def command(self, out: Path) -> list[str]:
+        """What the process is given, that goes on where one of before was stopped."""
+        if self.needs is None:  # another sweep may have begun it while this one waited
+            self.config = _source_config(self)
+        config = out / "configs" / f"{self.name}.yaml"
+        write_text(config, self.config.to_yaml())
+        return ["run", "--config", str(config), "--out", str(self.folder), "--resume", "auto"]
+
 
 def jobs_of(members: Sequence[Member], out: Path, shared: Path | None = None) -> list[Job]:
     """The runs of a sweep below `out`, sources first; those that are finished are told as such.
@@ -194,18 +212,18 @@ def _ready(job: Job) -> bool:
 
 def _elsewhere(job: Job, changed: Callable[[Job], None]) -> bool:
     """Whether another process is at work on this run, or has finished it by now."""
-    folder = RunFolder(job.folder)
     lock = _lock(job)
-    busy = lock is None or (folder.has("config.yaml") and folder.locked)
+    busy = lock is None or job.locked
     if lock:
         lock.release()
     if busy and not job.elsewhere:
         job.elsewhere = True
         changed(job)
-    if not busy and folder.finished:
+    finished = job.finished
+    if not busy and finished:
         job.state = State.FINISHED
         changed(job)
-    return busy or folder.finished
+    return busy or finished
 
 
 def _lock(job: Job) -> BaseFileLock | None:
@@ -215,17 +233,13 @@ def _lock(job: Job) -> BaseFileLock | None:
 
 
 def _start(job: Job, out: Path, slot: int, at_once: int) -> subprocess.Popen[bytes]:
-    """The run as a process, that goes on where one of before was stopped."""
-    config, log = out / "configs" / f"{job.name}.yaml", out / "logs" / f"{job.name}.log"
-    if job.needs is None:  # another sweep may have begun it while this one waited
-        job.config = _source_config(job)
-    write_text(config, job.config.to_yaml())
+    """The job as a process."""
+    log = out / "logs" / f"{job.name}.log"
+    command = job.command(out)
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "cl_sr", "run", "--config", str(config)]
-    command += ["--out", str(job.folder), "--resume", "auto"]
     with log.open("wb") as file:
         return subprocess.Popen(
-            command,
+            [sys.executable, "-m", "cl_sr", *command],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -260,7 +274,7 @@ def gpu_count() -> int:
 
 
 def _outcome(job: Job, code: int, stopping: bool, out: Path) -> tuple[State, str]:
-    if RunFolder(job.folder).finished:
+    if job.finished:
         return State.FINISHED, ""
     if stopping:
         return State.STOPPED, ""

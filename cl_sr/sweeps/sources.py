@@ -17,6 +17,7 @@ from cl_sr.benchmarks import find_stream
 from cl_sr.config import RunConfig, budgets
 from cl_sr.data.folder import find_images
 from cl_sr.models.family import DEFAULT
+from cl_sr.models.places import weights_at
 from cl_sr.strategies import compose
 
 
@@ -75,20 +76,28 @@ def source(
 
     depends = found.model_dump(mode="json", exclude={"stream", "checkpoint", "init"})
     depends["strategy"] = "finetune"
+    del depends["eval"]["draws"]  # nothing is evaluated; the hash is that of before there were any
     family = depends["model"].pop("family")
     if family != DEFAULT:  # without which the hash is that of a time when there were no others
         depends["family"] = look(Path(family)) if family.endswith(".py") else family
+    if config.data.channels == 3:  # as well
+        del depends["data"]["channels"]
     folders, root = depends["data"].pop("folders"), depends["data"].pop("root")
     folder = folders.get(first) or (f"{root}/{first}" if root else None)
     depends |= {
         "domain": first,
         "images": look(Path(folder)) if folder else None,
         "stream": look(Path(config.stream)) if config.stream.endswith(".py") else None,
-        "init": look(Path(config.init)) if config.init else None,
+        "init": look(_file(config.init)) if config.init else None,
         "version": cl_sr.__version__,
     }
     digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:8]
     return f"{first}-seed{config.seed}-{digest}", found
+
+
+def _file(init: str) -> Path:
+    """Of weights that are named without the end of their file."""
+    return Path(init) if Path(init).exists() else weights_at(init)
 
 
 def after_source(config: RunConfig, path: Path) -> RunConfig:

@@ -34,6 +34,10 @@ class ExperienceImages:
     def __len__(self) -> int:
         return len(self._dataset) - self._held_out
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self._first().lr.shape[1:])
+
     def hold_out(self, count: int) -> None:
         if self._taken:
             raise InputError("images.hold_out() is for adapt(): now they are trained on")
@@ -47,9 +51,7 @@ class ExperienceImages:
     @property
     def held_out(self) -> Samples:
         if not self._held_out:
-            with isolated_rng():
-                first = self._dataset[0][0]
-            return Samples.unpack(first[None][:0], self._scale)
+            return self._first()[:0]
         packed = [self._dataset[index][0] for index in range(len(self), len(self._dataset))]
         return Samples.unpack(torch.stack(packed), self._scale)
 
@@ -65,6 +67,11 @@ class ExperienceImages:
     def low_resolution(self, passes: int = 1) -> Tensor:
         drawn = self._drawn(MOST, passes)
         return torch.cat([Samples.unpack(packed[None], self._scale).lr for packed in drawn])
+
+    def _first(self) -> Samples:
+        """The first image, leaving random numbers alone."""
+        with isolated_rng():
+            return Samples.unpack(self._dataset[0][0][None], self._scale)
 
     def _drawn(self, count: int, passes: int) -> Iterator[Tensor]:
         chosen = torch.cat([torch.randperm(len(self)) for _ in range(passes)])[:count].tolist()

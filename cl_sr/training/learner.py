@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cl_sr.data.samples import Samples
 from cl_sr.degradations import Degradation
+from cl_sr.diffusion import Sampling
 from cl_sr.inference.device import autocast
 from cl_sr.inference.nets import Nets
 from cl_sr.inference.restorer import Restorer
@@ -16,8 +17,9 @@ from cl_sr.models.lora import plain_state
 from cl_sr.models.model import Net
 from cl_sr.models.objective import DenoisingLoss, Objective, Seen
 from cl_sr.strategies import Composition
+from cl_sr.strategies.learner import SAMPLING
 from cl_sr.training.images import ExperienceImages
-from cl_sr.training.settings import Evaluation, Optimization
+from cl_sr.training.settings import Optimization
 
 
 class RunLearner:
@@ -27,7 +29,7 @@ class RunLearner:
         objective: that is trained.
         strategy: of the run.
         nets: makes nets with other weights.
-        optimization, evaluation, seed, device: of the run.
+        optimization, seed, device: of the run.
         inference_net: tells the net to draw images with.
         pause: called before each answer of a net: a place to stop.
     """
@@ -38,7 +40,6 @@ class RunLearner:
         strategy: Composition,
         nets: Nets,
         optimization: Optimization,
-        evaluation: Evaluation,
         *,
         seed: int,
         device: torch.device,
@@ -57,7 +58,6 @@ class RunLearner:
         self._strategy = strategy
         self._nets = nets
         self._loss = DenoisingLoss(optimization.loss)
-        self._evaluation = evaluation
         self._autocast = autocast(device, optimization.bf16)
         self._inference_net = inference_net
         self._pause = pause
@@ -97,13 +97,20 @@ class RunLearner:
         loss: Tensor = self._loss(seen.packed(), None)
         return loss
 
-    def restore(self, lr: Tensor, seeds: Sequence[int], weights: Mapping[str, Tensor]) -> Tensor:
+    def restore(
+        self,
+        lr: Tensor,
+        seeds: Sequence[int],
+        weights: Mapping[str, Tensor],
+        sampling: Sampling = SAMPLING,
+        batch: int = 64,
+    ) -> Tensor:
         restorer = Restorer(
             self._objective.model.with_net(self._nets.of(weights)),
             self.degradation,
-            self._evaluation.sampling,
+            sampling,
             autocast=self._autocast,
-            batch=self._evaluation.batch_size,
+            batch=batch,
             pause=self._pause,
         )
         return restorer.restore(lr, seeds)

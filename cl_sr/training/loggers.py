@@ -109,7 +109,7 @@ class SampleRecorder(BaseLogger):
         (domain,) = template.experience.domains
         left = self.count - len(self.images[domain])
         if left > 0:
-            batch = template.mb_output[:left].cpu()
+            batch = template.mb_output[: min(left, len(template.mb_x))].cpu()
             self.images[domain] = torch.cat([self.images[domain], batch])
 
     def after_eval_exp(self, template: Any, metric_values: list[Any]) -> None:

@@ -43,9 +43,11 @@ class Evaluation:
         every: iterations between evaluations within an experience; 0: none.
         batch_size: images that are drawn at a time.
         sampling: how.
+        draws: of each image, with other noise.
     """
 
     stream: Sequence[Any] = ()
     every: int = 0
     batch_size: int = 64
     sampling: Sampling = field(default_factory=Sampling)
+    draws: int = 1

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cl_sr.avalanche import EvaluationPlugin, SupervisedTemplate
-from cl_sr.data.order import derived_seed
+from cl_sr.data.order import derived_seed, noise_seeds
 from cl_sr.data.samples import Samples
 from cl_sr.degradations import Degradation
 from cl_sr.errors import InputError
@@ -95,8 +95,7 @@ class DiffusionTemplate(SupervisedTemplate):
         self.lr_scale = 1.0
         self._optimization = optimization = optimization or Optimization()
         self._evaluation = evaluation = evaluation or Evaluation()
-        self._budgets = list(iterations)
-        self._seed = seed
+        self._budgets, self._seed = list(iterations), seed
         self._checkpoints = checkpoints
         self._stop = stop or StopRequest()
         self._divergence = Divergence(device)
@@ -113,7 +112,6 @@ class DiffusionTemplate(SupervisedTemplate):
             self.strategy,
             self._nets,
             optimization,
-            evaluation,
             seed=seed,
             device=device,
             inference_net=lambda: self.inference_net,
@@ -331,7 +329,9 @@ class DiffusionTemplate(SupervisedTemplate):
             self._before_eval_iteration(**kwargs)
             self._before_eval_forward(**kwargs)
             samples = self.samples
-            self.mb_output = restorer.restore(samples.lr, range(first, first + len(samples)))
+            numbers, draws = range(first, first + len(samples)), range(self._evaluation.draws)
+            restored = [restorer.restore(samples.lr, noise_seeds(numbers, k)) for k in draws]
+            self.mb_output = torch.cat(restored) if len(restored) > 1 else restored[0]
             first += len(samples)
             self._after_eval_forward(**kwargs)
             self._after_eval_iteration(**kwargs)

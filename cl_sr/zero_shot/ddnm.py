@@ -91,9 +91,25 @@ def ddnm(
         x0 = (y - math.sqrt(1 - present) * epsilon) / math.sqrt(present)
         if callback is not None:
             callback({"step": k, "steps": len(times) - 1, "t": now, "x0": x0, "noisy": y})
-        # What noise the correction brings in may not exceed what this step may have.
-        damping = min(1.0, sigma / (level * sigma_y)) if sigma_y else 1.0
-        fresh = math.sqrt(max(0.0, sigma**2 - (level * damping * sigma_y) ** 2))
-        fitted = x0 - damping * operator.pinv(operator.down(x0) - lr)
+        damping, fresh = damped(level, sigma, sigma_y)
+        fitted = fit(x0, lr, operator, damping)
         y = level * fitted + fresh * (eta * noise + math.sqrt(1 - eta**2) * epsilon)
     return y
+
+
+def fit(image: Tensor, lr: Tensor, operator: Operator, damping: float = 1.0) -> Tensor:
+    """Images with the range-space part of `lr` in the place of their own (DDNM, Eqs. 13 and 17)."""
+    return image - damping * operator.pinv(operator.down(image) - lr)
+
+
+def damped(level: float, sigma: float, sigma_y: float) -> tuple[float, float]:
+    """How much of a correction is made, and the noise that the step adds itself (DDNM+, Eq. 19).
+
+    What noise the correction brings in may not exceed what the step may have.
+
+    Args:
+        level, sigma: the square roots of gamma and of 1 - gamma that the step leads to.
+        sigma_y: standard deviation of the noise in the low-resolution image.
+    """
+    damping = min(1.0, sigma / (level * sigma_y)) if sigma_y else 1.0
+    return damping, math.sqrt(max(0.0, sigma**2 - (level * damping * sigma_y) ** 2))

@@ -154,6 +154,21 @@ def test_unreadable_images_are_skipped_and_told(
     assert "skipped 1 unreadable: 'broken[1].jpg'" in result.stderr
 
 
+def test_prepared_folders_give_their_large_images_or_are_refused(
+    cli: Callable[..., Result], tiny: list[str], image_folder: Callable[..., Path]
+) -> None:
+    for name, side in (("hr_16", 16), ("lr_4", 4), ("sr_4_16", 16)):
+        image_folder(f"data/celeba/{name}", 8, size=(side, side))
+    root = image_folder("data/animef", 8, seed=1).parent
+    result = cli("run", "--dry-run", "--data", root, *tiny)
+    assert result.exit_code == 0
+    assert "celeba: 6 training and 2 test images" in result.stderr
+    assert "left out 16 files of lr_4, sr_4_16: the same images at other sizes" in result.stderr
+    (root / "celeba" / "hr_16").rename(root / "celeba" / "originals")
+    result = cli("run", "--dry-run", "--data", root, *tiny)
+    refused(result, "lr_4/000.png and originals/000.png are at 4x4 and 16x16 pixels")
+
+
 @pytest.mark.parametrize(
     ("arguments", "messages"),
     [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from running import run
 
 import cl_sr
 from cl_sr.cli.main import main
-from cl_sr.inference import Restorer
+from cl_sr.inference import Restorer, Upscaled
 
 Cli = Callable[..., Result]
 pytestmark = pytest.mark.run
@@ -112,14 +114,14 @@ def test_ctrl_c_keeps_what_is_done(
 ) -> None:
     picture("in/a.png")
     picture("in/b.png")
-    upscale = Restorer.upscale
+    enlarge = Restorer.enlarge
 
-    def interrupted(self: Restorer, image: Image.Image, **options: object) -> Image.Image:
+    def interrupted(self: Restorer, image: Image.Image, *options: Any) -> Upscaled:
         if str(getattr(image, "filename", "")).endswith("b.png"):
             raise KeyboardInterrupt
-        return upscale(self, image, **options)  # type: ignore[arg-type]
+        return enlarge(self, image, *options)
 
-    monkeypatch.setattr(Restorer, "upscale", interrupted)
+    monkeypatch.setattr(Restorer, "enlarge", interrupted)
     result = cli("-i", "in", "-o", "out", "--run", trained)
     assert result.exit_code == 130
     assert "1 of 2 are done. The same command goes on" in result.stderr
@@ -141,6 +143,68 @@ def test_pictures_as_people_have_them(cli: Cli, trained: Path) -> None:
     assert Image.open("out/profile.png").info["icc_profile"] == b"a profile"
 
 
+def test_several_samples_their_mean_their_spread_and_a_sheet(cli: Cli, trained: Path) -> None:
+    image = picture("in/a.png")
+    options = ["--samples", 3, "--seed", 5, "--sheet"]
+    result = cli("-i", "in", "-o", "out", "--run", trained, *options)
+    assert result.exit_code == 0, result.output
+    made = {path.name for path in Path("out").iterdir()}
+    assert made == {f"a-{what}.png" for what in ("1", "2", "3", "mean", "spread", "sheet")}
+    restorer = cl_sr.load(trained)
+    samples = np.stack([np.asarray(restorer.upscale(image, seed=5 + k)) for k in range(3)])
+    assert np.array_equal(np.stack([pixels(f"out/a-{k}.png") for k in (1, 2, 3)]), samples)
+    assert np.array_equal(pixels("out/a-mean.png"), np.rint(samples.mean(0)))
+    spread = np.sqrt(samples.astype(float).var(0, ddof=1).mean(-1))
+    assert f"white is a standard deviation of {spread.max():.1f} of 255" in result.stdout
+    expected = np.rint(spread / spread.max() * 255)
+    assert np.abs(pixels("out/a-spread.png") - expected).max() <= 1
+    words = "out/a-sheet.png: before | after | mean of 3 | spread"
+    assert words in result.stdout
+    sheet = Image.open("out/a-sheet.png")
+    assert sheet.height == 24 + 28
+    assert sheet.width >= 4 * 36
+    again = cli("-i", "in", "-o", "out", "--run", trained, *options)
+    assert "1 of 1 are there already" in again.output
+    Path("out/a-mean.png").unlink()
+    assert cli("-i", "in", "-o", "out", "--run", trained, *options).exit_code == 0
+    assert Path("out/a-mean.png").exists()
+
+
+def test_which_weights_a_router_takes(cli: Cli, trained: Path) -> None:
+    picture("small.png", 30, 9)
+    made = {}
+    for domain in ("celeba", "animef"):
+        result = cli("-i", "small.png", "-o", f"{domain}.png", "--run", trained, "--domain", domain)
+        assert result.exit_code == 0, result.output
+        assert f"30x9 to 120x36 pixels, as {domain}" in result.stdout
+        made[domain] = pixels(f"{domain}.png")
+    assert not np.array_equal(made["celeba"], made["animef"])
+    result = cli("-i", "small.png", "-o", "own.png", "--run", trained)
+    chosen = "celeba" if ", as celeba" in result.stdout else "animef"
+    assert np.array_equal(pixels("own.png"), made[chosen])
+    result = cli("-i", "small.png", "-o", "tiles.png", "--run", trained, "--by-tile")
+    assert ", as " in result.stdout
+
+
+def test_a_result_that_shrinks_to_its_input(cli: Cli, trained: Path) -> None:
+    coarse = np.random.default_rng(0).integers(70, 190, (3, 4, 3), dtype=np.uint8)
+    image = Image.fromarray(coarse).resize((21, 14), Image.Resampling.BICUBIC)
+    image.save("small.png")
+    result = cli("-i", "small.png", "-o", "large.png", "--run", trained, "--consistent")
+    assert result.exit_code == 0, result.output
+    assert "consistent with the input to " in result.stdout
+    small = Image.open("large.png").resize((21, 14), Image.Resampling.BICUBIC)
+    off = np.abs(np.asarray(small).astype(int) - np.asarray(image).astype(int))
+    assert off.max() <= 1
+
+
+def test_more_pixels_than_a_format_holds(cli: Cli, trained: Path) -> None:
+    picture("wide.png", 4096, 2)
+    result = cli("-i", "wide.png", "-o", "large.webp", "--run", trained, "--steps", 1)
+    assert result.exit_code == 2
+    assert "too many for .webp, which holds 16383 a side: take .png or .tif" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -154,6 +218,16 @@ def test_pictures_as_people_have_them(cli: Cli, trained: Path) -> None:
         (["-i", "empty", "-o", "o", "--run", "RUN"], "no images below empty"),
         (["-i", "a.txt", "-o", "o", "--run", "RUN"], "no image could be read"),
         (["-i", "in", "-o", "in/out", "--run", "RUN"], "in/out is inside in"),
+        (["-i", "in", "-o", ".", "--run", "RUN"], "in is inside .: results would be taken"),
+        (["-i", "a.png", "-o", "o", "--run", "RUN", "--domain", "cats"], "'cats' was never learnt"),
+        (
+            ["-i", "a.png", "-o", "o", "--run", "RUN", "--domain", "celeba", "--by-tile"],
+            "--domain and --by-tile contradict",
+        ),
+        (
+            ["-i", "in", "-i", "in/../in", "-o", "o", "--run", "RUN", "--samples", "2"],
+            "would both become o/",
+        ),
         (["-i", "in", "-o", "one.png", "--run", "RUN"], "2 images for one file one.png"),
         (["-i", "a.png", "-o", "a.gif", "--run", "RUN"], "its ending tells no format"),
         (["-i", "a.png", "-o", ".", "--run", "RUN"], "is the image itself"),
@@ -186,6 +260,10 @@ def test_a_run_that_is_not_finished_and_a_prior(cli: Cli, trained: Path, tmp_pat
     result = cli("-i", "small.png", "-o", "a.png", "--run", "part")
     assert result.exit_code == 0, result.output
     assert "learnt celeba by" in result.stderr
+    status = json.loads((part / "status.json").read_text())
+    (part / "status.json").write_text(json.dumps(status | {"state": "interrupted", "iteration": 3}))
+    result = cli("-i", "small.png", "-o", "a.png", "--run", "part", "--overwrite")
+    assert f"part is not finished (3 of {status['of']} iterations): learnt celeba" in result.stderr
     run(tmp_path / "prior", [*TINY, "strategy=ddnm:iterations=2,steps=2"])
     result = cli("-i", "small.png", "-o", "b.png", "--run", "prior")
     assert result.exit_code == 2

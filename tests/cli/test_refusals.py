@@ -1,12 +1,11 @@
-"""What `cl-sr run`, `infer` and `export` refuse is told in one line, before anything heavy is
-imported.
+"""What is refused is told in one line, before anything heavy is imported: by `cl-sr run`, `eval`,
+`infer` and `export`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -15,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from cl_sr.config import read_preset, resolve
 from cl_sr.diffusion import Sampling
 from cl_sr.models.description import Description
+from cl_sr.runs.evaluation import EvaluationFolder, plan_evaluation
 from cl_sr.runs.folder import RunFolder
 
 HEAVY = ("torch", "torchvision", "avalanche", "matplotlib")
@@ -60,6 +61,14 @@ CASES: dict[str, tuple[list[str], str]] = {
     "no past": (["--strategy", "distill:on=past"], "without images of the past"),
     "plugin": (["--strategy", "avalanche:RepalyPlugin"], "did you mean 'ReplayPlugin'?"),
     "prior": (["--strategy", "ddnm:prior=nowhere.pt"], "strategy ddnm: no file"),
+    "schedule of a prior": (
+        ["--strategy", "ddnm:prior=some/letter.txt,arguments=noise_schedule=cosin"],
+        "noise_schedule='cosin': did you mean 'cosine'?",
+    ),
+    "arguments of no prior": (
+        ["--strategy", "ddnm:arguments=num_heads=1"],
+        "arguments are of a prior's file: give prior=FILE",
+    ),
     "pattern": (["--strategy", "lora:where=("], "strategy lora: where=("),
     # Data
     "folder": (["--data", "nowhere"], "for the domain celeba: give --data celeba=DIR"),
@@ -70,6 +79,16 @@ CASES: dict[str, tuple[list[str], str]] = {
         "with --data animef=DIR",
     ),
     "scale": (["data.scale=5"], "data.scale=5 does not divide data.size=32: take data.size=35"),
+    "scale of one side": (
+        ["data.size=[32,50]"],
+        "data.scale=4 does not divide data.size=[32,50]: take data.size=[32,52]",
+    ),
+    "small side": (["data.size=[8,32]"], "data.size=[8,32] is too small: SSIM needs at least 11"),
+    "three sides": (
+        ["data.size=[32,32,32]"],
+        "data.size=[32, 32, 32]: has the wrong type or value",
+    ),
+    "no number of pixels": (["data.size=0"], "data.size=0: has the wrong type or value"),
     "degradation": (["data.kernel=bicubik"], "'bicubik': did you mean 'bicubic'?"),
     "one of few": (["diffusion.schedule=foo"], "choose 'linear', 'cosine' or 'init'"),
     "place": (["--out", "/proc/x"], "cannot write to /proc: choose another --out"),
@@ -77,6 +96,10 @@ CASES: dict[str, tuple[list[str], str]] = {
     "channels": (["model.inner_channel=33"], "the keys model.* make no net: inner_channel 33"),
     "groups": (["model.norm_groups=7"], "norm_groups 7"),
     "halvings": (["model.channel_mults=[1,1,1,1,1,1,1]"], "image_size 32 must be a multiple of 64"),
+    "halvings of a side": (
+        ["data.size=[32,36]", "model.channel_mults=[1,1,1,1]"],
+        "image_size 32x36 must be a multiple of 8",
+    ),
     "window": (
         ["--strategy", "timestep-window:stop=3000"],
         "window 0-3000 is empty or not within 0..2000",
@@ -93,11 +116,19 @@ CASES: dict[str, tuple[list[str], str]] = {
     "room": (["--strategy", "replay", "train.batch_size=1"], "no room for images of the past"),
     # Weights to start from
     "init": (["--init", "nowhere.pth"], "nowhere.pth: no weights here"),
+    "optimizer": (
+        ["--init", "I9_E1_opt.pth"],
+        "is the state of an optimizer: give I9_E1_gen.pth beside it",
+    ),
     "folder without weights": (["--init", "some"], "some: no weights here"),
     "no checkpoint": (["--init", "other"], "other is not a cl-sr checkpoint"),
     "init of another size": (
         ["--init", "weights"],
         "weights was trained at 16 pixels, and this run is at data.size=32: set data.size=16",
+    ),
+    "init of another shape": (
+        ["--init", "weights", "data.size=[16,32]"],
+        "weights was trained at 16 pixels, and this run is at data.size=[16,32]: set data.size=16",
     ),
     "init of another scale": (
         ["--init", "weights/model.safetensors", "data.size=16"],
@@ -138,7 +169,39 @@ CASES |= {
     "facts that are none": ([*INFER, "some", "groups"], "'groups' is not KEY=VALUE"),
     "facts that are options": ([*INFER, "some", "scale=4"], "scale=... tells nothing of a net"),
 }
-COMMANDS = ("infer", "export")
+
+# What is typed after `cl-sr eval`, and what is told of it: of a finished run on stand-ins, that has
+# a state after celeba, and an evaluation with 9 steps.
+EVALUATIONS: dict[str, tuple[list[str], str]] = {
+    "no folder": (["nowhere"], "no folder nowhere: name a run or a sweep"),
+    "no run": (["some"], "no finished run in some"),
+    "an evaluation": (["done/evaluations/nine"], "name the run that it is of, done"),
+    "unknown key": (["done", "eval.step=3"], "unknown key 'eval.step': did you mean 'eval.steps'?"),
+    "value": (["done", "eval.steps=many"], "eval.steps='many'"),
+    "steps": (["done", "eval.steps=2001"], "eval.steps=2001 is more than the 2000 of"),
+    "metric": (["done", "eval.metrics=lpisp"], "unknown metric 'lpisp': did you mean 'lpips'?"),
+    "training": (["done", "train.lr=1"], "train.lr would change the training"),
+    "model": (["done", "model.dropout=0.5"], "model.dropout would change the training"),
+    "strategy": (["done", "strategy=router"], "strategy would change the training"),
+    "option": (["done", "strategy.replay.size=3"], "strategy.replay.size would change the"),
+    "degradation": (["done", "data.kernel=area"], "data.kernel would change the training"),
+    "seed": (["done", "seed=3"], "seed would change the training"),
+    "when": (["done", "eval.every=3"], "eval.every says when a run is evaluated while it trains"),
+    "nothing": (["done", "eval.images=0"], "eval.images=0 judges nothing"),
+    "state": (["done", "--after", "celebra"], "no state after 'celebra': did you mean 'celeba'?"),
+    "gone state": (["done", "--after", "animef"], "no state after 'animef'"),
+    "name": (["done", "--name", "../up"], "--name '../up': letters, digits and . _ + - alone"),
+    "other settings": (
+        ["done", "eval.steps=3", "--name", "nine"],
+        "holds an evaluation with other settings (eval.steps is 9, not 3): choose another --name, "
+        "or add --overwrite",
+    ),
+    "something else": (["done", "--name", "letters"], "is not empty and holds no evaluation"),
+    "data": (["done", "--data", "nowhere"], "for the domain celeba: give --data celeba=DIR"),
+    "no evaluation": (["report", "done", "--evaluation", "nin"], "did you mean 'nine'?"),
+    "of none": (["compare", "done", "--evaluation", "ten"], "done has no evaluation 'ten'"),
+    "lacking": (["compare", "done", "--evaluation", "nine"], "lacks the state after celeba"),
+}
 
 SCRIPT = f"""
 import contextlib, io, json, sys
@@ -180,6 +243,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     unet = {"in_channel": 6, "image_size": 16, "inner_channel": 8}
     about = Description("sr3", unet, {}, steps=100, scale=8, sampling=Sampling())
     prior = Description("sr3", unet | {"in_channel": 3}, {}, conditional=False, steps=100)
+    stand_in, scores = {"source": "stand-in"}, [",psnr,bicubic,celeba,1", ",psnr,celeba,celeba,2"]
+    environment = {"data": {"celeba": stand_in, "animef": stand_in}, "metrics": {"psnr": True}}
+    made = {
+        "config.yaml": resolve(read_preset("demo")).to_yaml(),
+        "status.json": '{"state": "finished", "iteration": 9, "of": 9}',
+        "env.json": json.dumps(environment | {"packages": {}}),
+        "matrix.csv": "\n".join(["run,metric,after,domain,value", *scores]),
+        "manifest.csv": "domain,side,path,sha256\n",
+        "checkpoints/celeba/config.json": json.dumps(
+            replace(about, strategy=["finetune"]).to_json()
+        ),
+        "checkpoints/celeba/model.safetensors": "not opened yet",
+        "evaluations/letters/letter.txt": "dear",
+    }
+    for file, text in made.items():
+        (path / "done" / file).parent.mkdir(parents=True, exist_ok=True)
+        (path / "done" / file).write_text(text)
+    plan = plan_evaluation(path / "done", ["eval.steps=9"], name="nine")
+    plan.path.mkdir()
+    EvaluationFolder(plan.path).put(plan, [], finished=False)
     for name, text in (
         ("weights", json.dumps(about.to_json())),
         ("prior", json.dumps(prior.to_json())),
@@ -187,32 +270,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         (path / name / "config.json").write_text(text)
         (path / name / "model.safetensors").write_bytes(b"not opened yet")
-    for name in ("begun", "done"):
-        RunFolder.create(
-            path / name, False, {"config.yaml": "stream: celeba-anime\nstrategy: lora"}
-        )
-        (path / name / "status.json").write_text('{"state": "finished", "iteration": 1, "of": 1}')
-    checkpoint = shutil.copytree(path / "weights", path / "done" / "checkpoints" / "celeba")
-    told = json.dumps(replace(about, strategy=["finetune"]).to_json())
-    (checkpoint / "config.json").write_text(told)
+    RunFolder.create(
+        path / "begun", False, {name: made[name] for name in ("config.yaml", "status.json")}
+    )
     return path
 
 
 def call(folder: Path, cases: dict[str, list[str]]) -> dict[str, Any]:
     """Of each case: the exit code, what was printed, and which heavy modules were asked for.
 
-    Where no command comes first, it is `run`.
-
     All in one process, which no heavy module can be imported in.
     """
-    whole = {
-        case: given if given[:1] and given[0] in COMMANDS else ["run", *given]
-        for case, given in cases.items()
-    }
     kept = {k: v for k, v in os.environ.items() if k != "CL_SR_DATA" and not k.startswith("HF_")}
     result = subprocess.run(
         [sys.executable, "-c", SCRIPT],
-        input=json.dumps(whole),
+        input=json.dumps(cases),
         cwd=folder,
         env=kept | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "home")},
         capture_output=True,
@@ -225,7 +297,11 @@ def call(folder: Path, cases: dict[str, list[str]]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def told(folder: Path) -> dict[str, Any]:
-    return call(folder, {case: arguments for case, (arguments, _) in CASES.items()})
+    cases = {
+        case: arguments if arguments[0] in ("infer", "export") else ["run", *arguments]
+        for case, (arguments, _) in CASES.items()
+    }
+    return call(folder, cases)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -241,11 +317,35 @@ def test_it_is_refused_in_one_line_before_torch(
     assert not (folder / "runs").exists()
 
 
+@pytest.fixture(scope="module")
+def told_of_evaluations(folder: Path) -> dict[str, Any]:
+    cases = {
+        case: arguments if arguments[0] in ("report", "compare") else ["eval", *arguments]
+        for case, (arguments, _) in EVALUATIONS.items()
+    }
+    return call(folder, cases)
+
+
+@pytest.mark.parametrize("case", EVALUATIONS)
+def test_an_evaluation_is_refused_in_one_line_before_torch(
+    told_of_evaluations: dict[str, Any], case: str
+) -> None:
+    code, printed, heavy = told_of_evaluations[case]
+    assert code == 2, printed
+    assert printed.splitlines()[-1].startswith("Error: ")
+    assert EVALUATIONS[case][1] in printed
+    assert heavy == []
+    assert len(printed.splitlines()) == 1
+
+
 def test_what_is_right_goes_on_to_import_torch(folder: Path) -> None:
     """Else the other tests would tell nothing."""
-    _, printed, heavy = call(folder, {"right": ["--dry-run"]})["right"]
+    _, printed, heavy = call(folder, {"right": ["run", "--dry-run"]})["right"]
     assert heavy[0] == "torch"
     assert "too early for torch" in printed
+    _, printed, heavy = call(folder, {"right": ["eval", "done", "eval.steps=3"]})["right"]
+    assert heavy[0] == "torch"
+    assert not (folder / "done/evaluations/steps-3").exists()
 
 
 def test_python_is_told_the_same(folder: Path) -> None:

@@ -27,7 +27,8 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
 
     def call(source: object, *arguments: object) -> Result:
         fixed = ["zero-shot", "-i", source, "--prior", "prior.ckpt", "-o", "out", "--steps", 2]
-        return CliRunner().invoke(main, [str(a) for a in [*fixed, *arguments]], prog_name="cl-sr")
+        given = [str(a) for a in [*fixed, *arguments, "image_size=32"]]
+        return CliRunner().invoke(main, given, prog_name="cl-sr")
 
     return call
 
@@ -96,7 +97,9 @@ def test_broken_images_are_skipped_and_told(cli: Cli, image_folder: Callable[...
         (["image.png", "--scale", 4, "--steps", 1001], "must be in 1..1000"),
         (["image.png", "--scale", 4, "num_heads"], "not KEY=VALUE"),
         (["image.png", "--scale", 4, "heads=3"], "no argument 'heads'"),
-        (["image.png", "--scale", 4, "-o", "image.png"], "cannot write to image.png"),
+        (["image.png", "--scale", 4, "schedule=cosin"], "schedule='cosin': did you mean 'cosine'?"),
+        (["image.png", "--scale", 4, "diffusion_steps=0"], "diffusion_steps=0 must be in 1.."),
+        (["image.png", "--scale", 4, "-o", "image.png"], "is the image itself"),
         (["broken.png", "--scale", 4], "no image could be read"),
     ],
 )
@@ -117,16 +120,50 @@ def test_too_little_memory_is_one_line(
     def full(*_: object, **__: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 TB")
 
-    monkeypatch.setattr("cl_sr.zero_shot.restore.restore", full)
+    monkeypatch.setattr("cl_sr.inference.restorer.upscale", full)
     Image.new("RGB", (4, 4)).save(tmp_path / "image.png")
     result = cli("image.png", "--scale", 4)
     assert result.exit_code == 2
-    assert "cut the image into parts" in result.stderr
+    assert "4x4 pixels are too many for the memory of cpu: lower --batch" in result.stderr
 
 
-def test_results_are_not_replaced_unasked(cli: Cli, tmp_path: Path) -> None:
+def test_what_is_assumed_of_a_prior_is_one_line(
+    cli: Cli, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """A warning, which the command line shows as one line."""
     Image.new("RGB", (4, 4)).save(tmp_path / "image.png")
     assert cli("image.png", "--scale", 2).exit_code == 0
+    (line,) = (text for item in recwarn if "assumed" in (text := str(item.message)))
+    assert line.startswith("prior.ckpt does not tell how its net was trained: noise_schedule=lin")
+    recwarn.clear()
+    told = ["noise_schedule=cosine", "diffusion_steps=40", "prediction=epsilon"]
+    assert cli("image.png", "--scale", 2, "--overwrite", *told).exit_code == 0
+    assert not [item for item in recwarn if "assumed" in str(item.message)]
+    many = cli("image.png", "--scale", 2, "--overwrite", *told, "--steps", 41)
+    assert "the prior has 40 time-steps" in many.stderr
+
+
+def test_what_is_there_is_skipped_unless_it_is_to_be_replaced(cli: Cli, tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "image.png")
+    assert cli("image.png", "--scale", 2).exit_code == 0
+    before = Path("out/image.png").stat().st_mtime_ns
     result = cli("image.png", "--scale", 2)
-    assert result.exit_code == 2
-    assert "--overwrite" in result.stderr
+    assert result.exit_code == 0
+    assert "1 of 1 are there already (--overwrite draws them again)" in result.output
+    assert Path("out/image.png").stat().st_mtime_ns == before
+    assert cli("image.png", "--scale", 2, "--overwrite").exit_code == 0
+    assert Path("out/image.png").stat().st_mtime_ns != before
+
+
+def test_as_infer_does(cli: Cli, tmp_path: Path) -> None:
+    """Formats, tiles, what no net sees, several samples and a sheet."""
+    image = Image.linear_gradient("L").resize((12, 9))
+    image.putalpha(128)
+    image.save(tmp_path / "grey.png")
+    result = cli(
+        "grey.png", "--scale", 4, "-o", "large.tif", "--tile", 8, "--samples", 2, "--sheet"
+    )
+    assert result.exit_code == 0, result.output
+    made = {path.name for path in tmp_path.glob("large*")}
+    assert made == {f"large-{what}.tif" for what in ("1", "2", "mean", "spread", "sheet")}
+    assert (Image.open("large-1.tif").mode, Image.open("large-1.tif").size) == ("LA", (48, 36))

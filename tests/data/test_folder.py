@@ -97,6 +97,35 @@ def test_broken_files_are_set_aside_with_a_reason(tmp_path: Path) -> None:
     assert all(u.reason and "\n" not in u.reason for u in unreadable)
 
 
+def test_the_reasons_say_what_is_wrong_without_the_path(tmp_path: Path) -> None:
+    whole = save(tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "page.jpg").write_text("<html>")
+    (tmp_path / "link.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "locked").mkdir()
+    Image.fromarray(COLOURS[:1, :1]).save(tmp_path / "pixel.png")
+    paths = [*find_images(tmp_path), tmp_path / "locked"]  # as one that cannot be read is told
+    _, unreadable = read_all(paths, 2, lambda pixels: pixels)
+    assert {u.path.name: u.reason for u in unreadable} == {
+        "cut.png": "image file is truncated",
+        "empty.png": "an empty file",
+        "link.png": "No such file or directory",
+        "locked": "a folder that cannot be read",
+        "page.jpg": "not a JPEG, PNG, WEBP, BMP or TIFF image",
+        "pixel.png": "1x1 pixels, at least 2 are needed",
+    }
+
+
+def test_long_images_are_read(tmp_path: Path) -> None:
+    Image.new("RGB", (30_000, 20), "red").save(tmp_path / "strip.png")
+    (image,), unreadable = read_all(find_images(tmp_path), 2, lambda pixels: fit(pixels, 16))
+    assert not unreadable
+    assert (image.width, image.height) == (30_000, 20)
+    assert image.pixels is not None
+    assert image.pixels.shape == (16, 16, 3)
+
+
 def test_decompression_bombs_are_set_aside_unopened(tmp_path: Path) -> None:
     """A few bytes that say that they are 50,000 x 50,000 pixels."""
     whole = b"\x89PNG\r\n\x1a\n"
@@ -149,6 +178,23 @@ def test_a_face_is_cut_from_the_middle() -> None:
 def test_a_square_of_the_right_size_is_left_alone() -> None:
     square = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     assert fit(square, 8) is square
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (60, 40), (9, 90), (16, 24), (24, 16)])
+def test_any_image_is_cut_to_any_shape(shape: tuple[int, int]) -> None:
+    """Enlarged or shrunk just until both sides reach: on one axis it is whole."""
+    height, width = shape
+    ramp = np.mgrid[:height, :width].astype(float)
+    ramp *= 255 / np.array([height - 1, width - 1])[:, None, None]
+    image = np.dstack([*ramp, ramp[0]]).astype(np.uint8)
+    cut = fit(image, (16, 24))
+    assert cut.shape == (16, 24, 3)
+    whole = 0 if height / 16 <= width / 24 else 1
+    along = cut[..., whole].mean(axis=1 - whole)
+    assert along[0] <= 12
+    assert along[-1] >= 243
+    middle = cut.astype(float).mean(axis=(0, 1))
+    assert middle == pytest.approx([127.5, 127.5, 127.5], abs=3)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from cl_sr.data.domains import CELEBA, DF2K_OST, Domain
 from cl_sr.data.folder import ImageFile
-from cl_sr.data.prepare import load_domain, manifest, prepared_pixels, random_split, split
+from cl_sr.data.prepare import (
+    load_domain,
+    manifest,
+    prepared_pixels,
+    random_split,
+    read_again,
+    split,
+)
 from cl_sr.errors import InputError
 
 SETTINGS: dict[str, Any] = {"size": 16, "scale": 4, "standin_images": 20, "split_seed": 0}
@@ -138,6 +145,29 @@ def test_images_smaller_than_the_model_are_counted(image_folder: Callable[..., P
     data = load_domain(CELEBA, image_folder("celeba", 6, size=(10, 12)), **SETTINGS)
     assert data.enlarged == 6
     assert data.test.shape[-2:] == (16, 16)
+
+
+@pytest.mark.parametrize("domain", [CELEBA, DF2K_OST])
+def test_stand_ins_are_cut_to_shape(domain: Domain) -> None:
+    settings = SETTINGS | {"size": (16, 24)}
+    data = load_domain(domain, None, **settings)
+    assert data.test.shape[1:] == (3, 16, 24)
+    square = load_domain(domain, None, **SETTINGS | {"size": 24})
+    assert np.array_equal(data.test, square.test[:, :, 4:-4])
+    files = [(file.path, file.sha256) for file in data.test_files]
+    assert np.array_equal(read_again(domain, None, files, (16, 24)), data.test)
+
+
+@pytest.mark.parametrize(("size", "skipped"), [((20, 40), 0), ((40, 20), 0), ((20, 15), 6)])
+def test_random_crops_of_images_that_are_too_small(
+    image_folder: Callable[..., Path], size: tuple[int, int], skipped: int
+) -> None:
+    """`size` is Pillow's, width first."""
+    folder = image_folder("df2k-ost", 6, size=size)
+    image_folder("df2k-ost/more", 6, size=(32, 32), seed=1)
+    data = load_domain(DF2K_OST, folder, **SETTINGS | {"size": (16, 20)})
+    assert data.test.shape[-2:] == (16, 20)
+    assert len(data.unreadable) == skipped
 
 
 @pytest.mark.parametrize("name", ["my_cats", "a/b", "a+b", "", "Cats"])

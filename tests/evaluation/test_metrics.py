@@ -126,3 +126,19 @@ def test_weights_that_cannot_be_had_are_told_in_one_line(
     with pytest.raises(InputError, match=r"lpips cannot be loaded.*leave it out") as error:
         build_metrics(["lpips"], "rgb8", 64, torch.device("cpu"))
     assert "\n" not in str(error.value)
+
+
+def test_grey_images_are_compared_as_they_are_by_every_protocol() -> None:
+    """As skimage on one channel, and as `rgb8` on the same grey in three channels."""
+    a, b = (images[:, :1] for images in pair())
+    as_colours = [images.expand(-1, 3, -1, -1) for images in (a, b)]
+    for protocol in ("rgb8", "y601"):
+        for metric in (psnr, ssim):
+            assert torch.allclose(metric(a, b, protocol), metric(*as_colours), atol=1e-9)
+        first, second = as_bytes(a)[0], as_bytes(b)[0]
+        expected = peak_signal_noise_ratio(first, second)
+        assert float(psnr(a, b, protocol)[0]) == pytest.approx(expected, abs=1e-9)
+    assert torch.allclose(sharpness(a, b)[0], sharpness(*as_colours)[0], rtol=0.05)
+    assert torch.allclose(colour_error(a, b), colour_error(*as_colours))
+    with pytest.raises(ValueError, match=r"or \(B, 1, H, W\) where they are grey"):
+        psnr(a.expand(-1, 2, -1, -1), b.expand(-1, 2, -1, -1))

@@ -80,7 +80,7 @@ def floats(image: Image.Image) -> np.ndarray:
 @given(st.integers(1, 40), st.integers(0, 20), st.integers(1, 300))
 def test_tiles_cover_all_and_share_what_was_asked_for(side: int, overlap: int, length: int) -> None:
     overlap = min(overlap, side // 2)
-    starts = Tiles(side, overlap).starts(length)
+    starts = Tiles(side, side, overlap).starts(length, side)
     assert starts[0] == 0
     assert starts[-1] == max(0, length - side)
     assert all(0 < b - a <= side - overlap for a, b in pairwise(starts))
@@ -88,12 +88,22 @@ def test_tiles_cover_all_and_share_what_was_asked_for(side: int, overlap: int, l
 
 
 def test_weights_are_smooth_and_never_nothing() -> None:
-    weights = Tiles(8, 2).weights(32)
-    assert float(weights.min()) > 0
-    assert float(weights.max()) == pytest.approx(1)
-    assert torch.equal(weights, weights.flip(0, 1))
-    assert torch.equal(weights[8:24, 8:24], torch.ones(16, 16))
-    assert float(weights[16].diff().abs().max()) < 0.2
+    line = Tiles(8, 8, 2).line(30, 8, fine=4)
+    assert float(line.min()) > 0
+    assert float(line.max()) == pytest.approx(1)
+    assert torch.equal(line, line.flip(0))
+    assert torch.equal(line[8:24], torch.ones(16))
+    assert float(line.diff().abs().max()) < 0.2
+    assert torch.equal(Tiles(8, 8, 2).line(8, 8, fine=4), torch.ones(32))  # nothing to blend
+
+
+def test_weights_of_all_tiles() -> None:
+    tiles = Tiles(6, 6, 2)
+    total = torch.zeros(17 * 3)
+    for start in tiles.starts(17, 6):
+        total[start * 3 : start * 3 + 18] += tiles.line(17, 6, 3)
+    assert torch.equal(tiles.total(17, 6, 3), total)
+    assert float(total.min()) > 0
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (9, 21), (30, 8), (19, 33)])
@@ -129,7 +139,7 @@ def test_there_is_no_seam(net: nn.Module) -> None:
     """Nor is it by chance: the same tiles side by side, each with its own noise, have one."""
     made, image = restorer(net), picture(64, 16)
     jointly = made.upscale(image, overlap=4, steps=8)
-    starts = Tiles(8, 4).starts(64)
+    starts = Tiles(8, 8, 4).starts(64, 8)
     borders = sorted({x for start in starts for x in (start, start + 8)} - {0, 64})
     assert steps_across(jointly, borders) < 1.1
     if not isinstance(net, Offset):  # of random weights, whose images are as rough everywhere
@@ -187,7 +197,7 @@ def test_an_expert_is_chosen_for_the_whole_or_for_each_tile() -> None:
         ({"tile": 8, "overlap": 5}, "at most half"),
         ({"overlap": -1}, "share -1"),
         ({"steps": 0}, "steps"),
-        ({"sampler": "ddnm"}, "cl-sr zero-shot"),
+        ({"sampler": "ddnm"}, "this model is shown the input: use ddim"),
     ],
 )
 def test_what_cannot_be(options: dict[str, Any], message: str | None) -> None:

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -57,6 +58,18 @@ def test_overrides_reach_the_net(tmp_path: Path, net: SR3UNet) -> None:
     loaded = load_sr3(tmp_path / "w", image_size=32, dropout=0.3)
     assert loaded.config["image_size"] == 32
     assert loaded.config["dropout"] == 0.3
+
+
+def test_attention_keeps_its_depth_at_another_size(tmp_path: Path) -> None:
+    small: dict[str, Any] = {"inner_channel": 8, "norm_groups": 4, "channel_mults": (1, 2)}
+    net = SR3UNet(**small, attn_res=(8,), image_size=[16, 24])
+    save_model(tmp_path / "w", model(net))
+    assert read_description(tmp_path / "w").image_size == (16, 24)
+    assert load_sr3(tmp_path / "w").config["image_size"] == [16, 24]
+    for size, attention in (((48, 32), 16), (64, 32)):
+        loaded = load_sr3(tmp_path / "w", image_size=size)
+        assert loaded.config["attn_res"] == [attention]
+        assert list(loaded.state_dict()) == list(net.state_dict())
 
 
 def test_a_place_without_weights_is_refused(tmp_path: Path) -> None:

@@ -25,13 +25,13 @@ def noise_of(model: Any, size: int, timestep: int = 3) -> Tensor:
     return answer
 
 
-def diffusers_unet() -> Any:
+def diffusers_unet(**more: Any) -> Any:
     diffusers = pytest.importorskip("diffusers")
     torch.manual_seed(0)
     return diffusers.UNet2DModel(
         sample_size=8, block_out_channels=(32, 32), layers_per_block=1,
         down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D"), attention_head_dim=8,
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"), attention_head_dim=8, **more,
     )  # fmt: skip
 
 
@@ -56,6 +56,34 @@ def test_a_prior_answers_one_number_for_all_images(tmp_path: Path) -> None:
     assert torch.equal(prior(x, 7), prior(x, torch.tensor([7, 7])))
     with pytest.raises(ValueError, match="multiples of 2, not 9x8"):
         prior(torch.randn(1, 3, 9, 8), 7)
+
+
+@pytest.mark.parametrize("kind", ["guided", "guided with variance", "ddpm", "diffusers"])
+def test_a_prior_of_grey_images(tmp_path: Path, kind: str) -> None:
+    """Of one channel in, and one out, or two where it learns its variance."""
+    torch.manual_seed(0)
+    path = tmp_path / "prior"
+    x = torch.randn(2, 1, 8, 8)
+    net: Any
+    if kind == "diffusers":
+        net = diffusers_unet(in_channels=1, out_channels=1).eval()
+        net.save_pretrained(path)
+    elif kind == "ddpm":
+        net = DDPMUNet(32, 32, (1, 1), 1, (), in_channels=1, out_ch=1)
+    else:
+        net = GuidedUNet(
+            model_channels=32, channel_mult=(1, 1), num_res_blocks=1, num_head_channels=32,
+            in_channels=1, out_channels=2 if "variance" in kind else 1,
+        )  # fmt: skip
+        nn.init.normal_(net.out[2].weight, std=0.1)
+    if kind != "diffusers":
+        torch.save(net.eval().state_dict(), path)
+    prior = load_prior(path, **({"num_head_channels": 32} if kind.startswith("guided") else {}))
+    assert prior.channels == 1
+    with torch.no_grad():
+        answer = net(x, torch.tensor([3, 3]))
+        expected = (answer.sample if kind == "diffusers" else answer)[:, :1]
+        assert torch.allclose(prior(x, torch.tensor(3)), expected, atol=1e-6)
 
 
 def test_an_unconditional_sr3_is_told_the_level_of_its_time_step(tmp_path: Path) -> None:

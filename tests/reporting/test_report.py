@@ -43,6 +43,9 @@ def test_report_md_has_the_figures_and_what_they_depend_on(tmp_path: Path) -> No
     for part in ("rgb8", "bicubic", "x4", "ddim, 5 of 2000 steps", "celeba 64", "seed 3"):
         assert part in text
     assert "celeba: 12 exact copies (kept on one side), 3 unreadable files (skipped)." in text
+    assert (
+        "celeba: 9 files of lr_8, sr_8_32 were left out (the same images at other sizes)." in text
+    )
     assert "animef: 0" not in text
     assert "stand-in images" in text.splitlines()[0]
     assert "Unfinished" not in text

@@ -47,7 +47,7 @@ def test_a_pair_is_an_enlarged_drawing_and_what_the_old_net_makes_of_it(
 ) -> None:
     from cl_sr.models.gaussian import Gaussian
 
-    template = world.train("generative-distill:size=5,components=4", experiences=1)
+    template = world.train("generative-distill:size=5,components=4,steps=2", experiences=1)
     drawn: list[torch.Tensor] = []
     asked: list[tuple[torch.Tensor, list[int]]] = []
     draw, restore = Gaussian.draw, template.learner.restore
@@ -56,9 +56,9 @@ def test_a_pair_is_an_enlarged_drawing_and_what_the_old_net_makes_of_it(
         drawn.append(draw(self, count))
         return drawn[-1]
 
-    def restore_spy(lr: torch.Tensor, seeds: Any, weights: Any) -> torch.Tensor:
+    def restore_spy(lr: torch.Tensor, seeds: Any, weights: Any, *how: Any) -> torch.Tensor:
         asked.append((lr, list(seeds)))
-        return restore(lr, seeds, weights)
+        return restore(lr, seeds, weights, *how)
 
     monkeypatch.setattr(Gaussian, "draw", draw_spy)
     monkeypatch.setattr(template.learner, "restore", restore_spy)

@@ -11,6 +11,7 @@ import torch
 
 from cl_sr.data.samples import Samples
 from cl_sr.degradations.pixels import to_floats
+from cl_sr.diffusion import Sampling
 from cl_sr.errors import InputError
 from cl_sr.strategies import Strategy, compose
 from cl_sr.training.images import ExperienceImages
@@ -201,12 +202,12 @@ def test_the_net_of_other_weights_answers_as_they_do_without_gradients(world: An
     assert not answer.requires_grad
 
 
-def test_images_are_restored_by_the_evaluations_sampling_with_any_weights(world: Any) -> None:
-    template = world.template(eval_batch_size=2)
+def test_images_are_restored_by_a_sampling_of_its_own_with_any_weights(world: Any) -> None:
+    template = world.template()
     first = template.learner.state()
     world.learn(template, [0])
     lr, seeds, plain = world.samples(0, 5).lr, [3, 1, 4, 1, 5], world.template().learner.net
-    found = template.learner.restore(lr, seeds, first)
+    found = template.learner.restore(lr, seeds, first, Sampling(steps=2), batch=2)
     assert torch.allclose(found, world.restored(template, plain, lr, seeds), atol=1e-5)
     now = world.restored(template, template.learner.net, lr, seeds)
     assert not torch.allclose(found, now, atol=1e-3)
@@ -268,3 +269,11 @@ def test_a_learner_tells_where_in_the_stream_it_is(world: Any) -> None:
     assert template.memory["0-notes"]["notes"] == expected
     assert template.learner.seed == 5
     assert template.learner.device == torch.device("cpu")
+
+
+def test_the_shape_of_low_resolution_images_costs_no_random_numbers(world: Any) -> None:
+    of = images(world)
+    before = torch.get_rng_state()
+    assert of.shape == tuple(of.held_out.lr.shape[1:])
+    assert torch.equal(torch.get_rng_state(), before)
+    assert of.shape == tuple(of.draw(1).lr.shape[1:])

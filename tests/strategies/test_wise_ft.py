@@ -11,7 +11,6 @@ import torch
 
 from cl_sr.data.samples import Samples
 from cl_sr.errors import InputError
-from cl_sr.strategies import wise_ft
 from cl_sr.strategies.wise_ft import WiseFt, interpolated
 
 OWN = "0-wise-ft"
@@ -80,11 +79,11 @@ def chosen(
     """The alpha for a quality of `curve(alpha)`, and the alphas that were tried."""
     asked: list[float] = []
 
-    def quality(learner: Any, images: Any, weights: Any) -> float:
+    def quality(self: WiseFt, learner: Any, images: Any, weights: Any) -> float:
         asked.append(float(weights["w"]))
         return 20 + curve(asked[-1])
 
-    monkeypatch.setattr(wise_ft, "mean_psnr", quality)
+    monkeypatch.setattr(WiseFt, "_quality", quality)
     learner: Any = SimpleNamespace(images=SimpleNamespace(held_out=None))
     old, new = {"w": torch.zeros(1)}, {"w": torch.ones(1)}
     return WiseFt(keep=keep)._choose(learner, old, new), asked
@@ -129,28 +128,28 @@ def test_where_nothing_is_gained_it_stays(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_chosen_one_is_used(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The quality of a run is that on its held-out images: PSNR by hand."""
-    template = world.template(WiseFt(held_out=3))
+    template = world.template(WiseFt(held_out=3, steps=2, seed=4))
     world.learn(template, [0])
     old = template.learner.weights().detach()
     ends: list[torch.Tensor] = []
     values: list[tuple[float, float]] = []
-    quality, learner = wise_ft.mean_psnr, template.learner
+    quality, learner = WiseFt._quality, template.learner
 
-    def spy(asking: Any, images: Samples, weights: Any) -> float:
-        found = quality(asking, images, weights)
+    def spy(self: WiseFt, asking: Any, images: Samples, weights: Any) -> float:
+        found = quality(self, asking, images, weights)
         assert asking is learner
         if not ends:
             ends.append(learner.weights().detach())
             net = world.template().learner.net
             net.load_state_dict(dict(weights))
-            restored = world.restored(template, net, images.lr, range(3))
+            restored = world.restored(template, net, images.lr, range(4, 7))
             made = ((restored + 1) / 2).clamp(0, 1).mul(255).round()
             error = (made - images.hr.float()).square().mean(dim=(1, 2, 3))
             by_hand = (10 * (255**2 / error).log10()).mean()
             values.append((found, float(by_hand)))
         return found
 
-    monkeypatch.setattr(wise_ft, "mean_psnr", spy)
+    monkeypatch.setattr(WiseFt, "_quality", spy)
     world.learn(template, [1])
     alpha = template.memory[OWN]["alpha-1"]
     assert 0 <= alpha <= 2
@@ -167,7 +166,11 @@ def test_one_image_is_none_to_choose_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"alpha": -0.1}, {"alpha": 2.1}, {"keep": 0.0}, {"keep": 1.1}, {"held_out": 0}]
+    "options",
+    [
+        *({"alpha": -0.1}, {"alpha": 2.1}, {"keep": 0.0}, {"keep": 1.1}, {"held_out": 0}),
+        *({"steps": 101}, {"steps": -1}, {"eta": 1.5}, {"batch": 0}),
+    ],
 )
 def test_what_cannot_work_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="wise-ft"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from cl_sr.image_size import ImageSize
 from cl_sr.models.family import Family, ModelKeys
 from cl_sr.models.sizes import check_sizes
 from cl_sr.schema import Depth, Fraction, Positive, Size
@@ -22,17 +23,23 @@ class SR3Keys(ModelKeys):
     channel_mults: tuple[Depth, ...] = Field(
         (1, 2, 4, 8, 8), description="of each resolution", min_length=1, max_length=16
     )
-    attn_res: tuple[Positive, ...] = Field((16,), description="resolutions with self-attention")
+    attn_res: tuple[Positive, ...] = Field(
+        (16,), description="resolutions with self-attention, of the shorter side"
+    )
     res_blocks: Depth = Field(2, description="residual blocks a resolution")
     norm_groups: Size = Field(32, description="of group norm")
     dropout: Fraction = Field(0.0, description="in the residual blocks")
 
 
-def architecture(keys: SR3Keys, image_size: int, conditional: bool) -> dict[str, Any]:
+def architecture(
+    keys: SR3Keys, image_size: ImageSize, conditional: bool, channels: int = 3
+) -> dict[str, Any]:
     """The arguments of `SR3UNet`."""
     check_sizes(keys.inner_channel, keys.channel_mults, keys.norm_groups, image_size)
     own = keys.model_dump(mode="json", exclude={"family"})
-    return {"in_channel": 6 if conditional else 3, "image_size": image_size, **own}
+    size = image_size if isinstance(image_size, int) else list(image_size)
+    shapes = {"in_channel": channels * (1 + conditional), "out_channel": channels}
+    return {**shapes, "image_size": size, **own}
 
 
 def model(architecture: Mapping[str, Any], **shared: Any) -> Model:

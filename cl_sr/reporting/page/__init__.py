@@ -39,7 +39,7 @@ class Grid:
         anchor: unique in the page.
         title: over it.
         columns, rows: what it holds.
-        pixels: H = W of the images, for a zoom in whole pixels.
+        height, width: of the images, for a zoom in whole pixels.
         before, after: the columns that the viewer begins with.
         note: under it.
     """
@@ -48,7 +48,8 @@ class Grid:
     title: str
     columns: list[str]
     rows: list[Tiles]
-    pixels: int
+    height: int
+    width: int
     before: str = ""
     after: str = ""
     note: str = ""
@@ -58,14 +59,14 @@ class Grid:
         return bool(self.before and self.after)
 
     @property
-    def side(self) -> int:
-        """Of a tile on the screen: a whole multiple of its pixels, about 96."""
-        return self.pixels * max(1, round(96 / self.pixels))
+    def times(self) -> int:
+        """Of tiles on the screen: a pixel is so many, and the shorter side about 96."""
+        return max(1, round(96 / min(self.height, self.width)))
 
     @property
     def zoom(self) -> int:
         """To begin with: about 380 pixels on the screen."""
-        return max(1, min(24, 380 // self.pixels))
+        return max(1, min(24, 380 // self.width))
 
 
 def _breakable(text: object) -> Markup:

@@ -35,19 +35,22 @@ for (const viewer of document.querySelectorAll(".viewer")) {
       target.alt = source.alt;
     }
     // Whole multiples of the pixels of the high-resolution image: what is seen is what is there.
-    const side = Number(viewer.dataset.pixels) * Number(zoom.value);
-    const former = pair.clientWidth || side;
+    const [width, height] =
+      [viewer.dataset.width, viewer.dataset.height].map((side) => Number(side) * Number(zoom.value));
+    const former = pair.clientWidth || width;
     const middle = [
       (stage.scrollLeft + stage.clientWidth / 2) / former,
       (stage.scrollTop + stage.clientHeight / 2) / former,
     ];
-    for (const element of [under, over]) element.style.width = element.style.height = `${side}px`;
-    pair.style.width = pair.style.height = `${side}px`;
+    for (const element of [under, over, pair]) {
+      element.style.width = `${width}px`;
+      element.style.height = `${height}px`;
+    }
     over.style.clipPath = `inset(0 0 0 ${split.value}%)`;
     edge.style.left = `${split.value}%`;
-    if (side !== former) {
-      stage.scrollLeft = middle[0] * side - stage.clientWidth / 2;
-      stage.scrollTop = middle[1] * side - stage.clientHeight / 2;
+    if (width !== former) {
+      stage.scrollLeft = middle[0] * width - stage.clientWidth / 2;
+      stage.scrollTop = middle[1] * width - stage.clientHeight / 2;
     }
     const missing = [under, over].some((element) => element.hidden) ? ", one is not there" : "";
     said.textContent =
