@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from cl_sr.config import DEFAULT_PRESET, RunConfig, put_all, put_data, read_preset, resolve
 from cl_sr.errors import InputError, out_of_memory
-from cl_sr.models.description import is_checkpoint
 from cl_sr.plugins import blame
 from cl_sr.runs.descent import Descent
 from cl_sr.runs.folder import RunFolder
@@ -94,6 +93,12 @@ class Run:
     def load(self, after: str | None = None, **options: Any) -> Restorer:
         """What it restores images with; see `cl_sr.load`."""
         return load(self.path, after, **options)
+
+    def export(self, to: Path | str, after: str | None = None, **options: Any) -> str:
+        """Write its weights for other people; see `cl_sr.export.run.export`."""
+        from cl_sr.export.run import export
+
+        return export(self.path, to, after, **options)
 
 
 def run(
@@ -184,9 +189,11 @@ def load(
     path: Path | str,
     after: str | None = None,
     *,
+    scale: int | None = None,
     device: str = "auto",
     precision: str | None = None,
     batch: int = 64,
+    **arguments: Any,
 ) -> Restorer:
     """What restores images with a trained model: `images = cl_sr.load("runs/a")(lr)`.
 
@@ -195,38 +202,29 @@ def load(
     has the memory of the strategy: a router routes each image to the adapter of its domain.
 
     Args:
-        path: a run, or the folder of a checkpoint.
+        path: a run, the folder of a checkpoint or of what was exported, `hf:owner/name[@revision]`
+            on the hub, or a conditional `*_gen.pth` of the public SR3 code.
         after: of a run, the domain after which; None: the last one that was learnt.
+        scale: high over low resolution, which a `*_gen.pth` does not tell.
         device: `auto`, `cpu`, `cuda` or `mps`.
         precision: `auto`, `fp32` or `bf16`; None: that of the run.
         batch: most images at a time.
+        arguments: what else a `*_gen.pth` does not tell: `norm_groups=16`, `image_size=512`,
+            `degradation="bicubic"`.
 
     Raises:
-        InputError: neither a run nor a checkpoint, or one that lacks something.
+        InputError: there are no such weights, or they lack something.
 
     Example:
         >>> restorer = cl_sr.load("runs/a", after="celeba", device="cpu")
         >>> restorer.domains, restorer.scale
         (('celeba',), 4)
     """
-    path = Path(path)
-    if path.is_file():  # the weights themselves
-        path = path.parent
+    from cl_sr.runs.opening import open_restorer
+
+    options: dict[str, Any] = {"device": device, "precision": precision, "batch": batch}
     with quiet():
-        if (path / "status.json").is_file():
-            from cl_sr.runs.restoring import restorer_of
-
-            return restorer_of(Record(path), after, device=device, precision=precision, batch=batch)
-        if not is_checkpoint(path):
-            raise InputError(
-                f"{path} is neither a run nor a checkpoint: give a run's folder, such as "
-                "runs/NAME, or runs/NAME/checkpoints/DOMAIN"
-            )
-        if after is not None:
-            raise InputError(f"{path} is no run: {after!r} tells a checkpoint of a run")
-        from cl_sr.inference import load_restorer
-
-        return load_restorer(path, device=device, precision=precision or "auto", batch=batch)
+        return open_restorer(path, after, scale, **options, **arguments)
 
 
 def parent_of(path: Path) -> Parent:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cl_sr.errors import InputError
 from cl_sr.plugins import blamed
 from cl_sr.strategies.base import OWNED, Experts, Strategy
-from cl_sr.strategies.memory import Memory, check_memory
+from cl_sr.strategies.memory import Memory, check_memory, flatten, unflatten
 from cl_sr.strategies.traits import Does, Traits, conflict
 
 if TYPE_CHECKING:
@@ -236,6 +236,19 @@ class Composition:
             )
         return found
 
+    def travels(self, memory: Memory) -> Memory:
+        """Of what is remembered, what `experts` needs: it goes with weights that are exported.
+
+        That is the memory of the part that has experts, but for images: 8-bit tensors, as Samples
+        hold them.
+        """
+        part = self._owner("experts")
+        if not _overrides(part, "experts"):
+            return {}
+        own = flatten(self._own(part, memory)).items()
+        kept = {k: v for k, v in own if str(getattr(v, "dtype", "")) != "torch.uint8"}
+        return {self._key(part): unflatten(kept)}
+
     def export(self, learner: Learner, memory: Memory, folder: Path) -> None:
         """Write what others can use into the folder of a checkpoint."""
         for part in self.parts:
@@ -246,8 +259,11 @@ class Composition:
         return next((part for part in self.parts if _overrides(part, hook)), self.parts[0])
 
     def _own(self, part: Strategy, memory: Memory) -> Memory:
-        own: Memory = memory.setdefault(f"{self.parts.index(part)}-{part.title()}", {})
+        own: Memory = memory.setdefault(self._key(part), {})
         return own
+
+    def _key(self, part: Strategy) -> str:
+        return f"{self.parts.index(part)}-{part.title()}"
 
     def _traits(self, part: Strategy) -> Traits:
         with blamed(f"strategy {part.title()}", part):

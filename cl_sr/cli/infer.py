@@ -18,10 +18,11 @@ from cl_sr.errors import InputError
 @click.option("--after", metavar="DOMAIN", help="Its state after this domain (default: the last).")
 @click.option(
     "--weights",
-    metavar="FOLDER|FILE",
+    metavar="FOLDER|FILE|hf:OWNER/NAME",
     type=click.Path(path_type=Path),
-    help="A checkpoint in the place of a run, such as RUN/checkpoints/DOMAIN.",
+    help="In the place of a run: what was exported, a checkpoint, a *_gen.pth, or the hub.",
 )
+@click.option("--scale", type=click.IntRange(min=1), help="High over low, of a *_gen.pth.")
 @click.option(
     "--domain", help="Whose weights a router is to take (default: it chooses by the image)."
 )
@@ -32,6 +33,7 @@ from cl_sr.errors import InputError
 @click.option(
     "--consistent", is_flag=True, help="The result, shrunk, is to be the input: for fidelity."
 )
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @shared(DRAWING)
 def command(
     given: tuple[str, ...],
@@ -39,9 +41,11 @@ def command(
     run: Path | None,
     after: str | None,
     weights: Path | None,
+    scale: int | None,
     samples: int,
     sheet: bool,
     overwrite: bool,
+    overrides: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Upscale images with a trained model, as its strategy does in evaluation.
@@ -49,13 +53,18 @@ def command(
     Images of any size are taken: larger ones by overlapping tiles that are drawn jointly, smaller
     ones padded by reflection. What is in --out already is skipped, so the same command goes on
     after a stop. Several samples of NAME are NAME-1, NAME-2, ... with NAME-mean and NAME-spread.
+    KEY=VALUE are facts that a *_gen.pth of the public SR3 code does not tell, such as
+    norm_groups=16.
 
     \b
     cl-sr infer -i photo.jpg -o large.png --run runs/NAME
     cl-sr infer -i photos/ -o large/ --run runs/NAME --after celeba --steps 20
-    cl-sr infer -i 'scans/*.tif' -o large/ --weights runs/NAME/checkpoints/celeba
+    cl-sr infer -i 'scans/*.tif' -o large/ --weights hf:owner/name
+    cl-sr infer -i small/ -o large/ --weights I640000_E37_gen.pth --scale 8
     cl-sr infer -i face.png -o face-4x.png --run runs/NAME --samples 8 --sheet
     """
+    from cl_sr.cli.models import check_place, facts
+
     if (run is None) == (weights is None):
         raise InputError("give --run RUN or --weights FOLDER: one of them says which model")
     if weights is not None and after is not None:
@@ -64,17 +73,18 @@ def command(
         raise InputError("--domain and --by-tile contradict each other: use one")
     place = run or weights
     assert place is not None
-    if not place.exists():
-        raise InputError(f"no folder {place}: `cl-sr runs` lists the runs that there are")
+    check_place(place)
+    model = facts(scale, overrides)
     jobs = plan_jobs(given, out, samples, sheet, overwrite)
     if jobs:
-        _upscale(jobs, place, after, **options)
+        _upscale(jobs, place, after, model, **options)
 
 
 def _upscale(
     jobs: Sequence[Job],
     place: Path,
     after: str | None,
+    model: dict[str, Any],
     domain: str | None,
     sampler: str | None,
     steps: int | None,
@@ -84,13 +94,16 @@ def _upscale(
 ) -> None:
     from rich.console import Console
 
+    from cl_sr.models.hub import local
+
     messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    here = local(place)  # the hub's progress bars need the line for themselves
     with messages.status("starting (torch takes some seconds)"):
         import cl_sr
         from cl_sr.inference import Request
         from cl_sr.inference.restorer import expert_of
 
-        restorer = cl_sr.load(place, after, device=device)
+        restorer = cl_sr.load(here, after, device=device, **model)
     if not restorer.model.conditional:
         raise InputError(
             f"{place} is a prior, which is not shown the input: cl-sr zero-shot --prior takes it"

@@ -18,6 +18,7 @@ COMMANDS = {
     "sweep": "Run a grid of configurations and compare them.",
     "eval": "Judge the saved states of a run or a sweep again, by other settings.",
     "infer": "Upscale images with a model that was trained.",
+    "export": "Write trained weights for other people, or to the Hugging Face hub.",
     "runs": "List runs, how far they came, and what they found.",
     "zero-shot": "Super-resolve images without training, by DDNM with a prior.",
     "compare": "Compare strategies: what each forgot, learnt and took.",

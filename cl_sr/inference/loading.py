@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from cl_sr.degradations import build_degradation
 from cl_sr.diffusion import Sampling
@@ -17,9 +19,10 @@ from cl_sr.inference.device import autocast, choose_device, memory_format, use_b
 from cl_sr.inference.nets import Nets
 from cl_sr.inference.restorer import Origin, Restorer
 from cl_sr.models import Model, read_model
+from cl_sr.models.description import MEMORY as MEMORY_FILE
 from cl_sr.models.description import TENSORS, VALUES, Description, read_description
 from cl_sr.strategies import Composition, Memory, compose, read_choices, spell
-from cl_sr.strategies.memory import unflatten
+from cl_sr.strategies.memory import flatten, unflatten
 
 # What the memory of the strategies begins with, in the state that a run is resumed from.
 MEMORY = "memory."
@@ -30,7 +33,7 @@ def load_restorer(
     *,
     description: Description | None = None,
     device: str = "auto",
-    precision: str = "auto",
+    precision: str | None = None,
     batch: int = 64,
 ) -> Restorer:
     """What a checkpoint restores images with: its model, and what its strategy remembers.
@@ -39,7 +42,7 @@ def load_restorer(
         folder: of a checkpoint, such as `RUN/checkpoints/celeba`; `cl_sr.load` takes runs too.
         description: of an old checkpoint, which does not tell all.
         device: `auto`, `cpu`, `cuda` or `mps`.
-        precision: `auto`, `fp32` or `bf16`.
+        precision: `auto`, `fp32` or `bf16`; None: that of the checkpoint, where it tells.
         batch: most images at a time.
 
     Raises:
@@ -70,7 +73,7 @@ def load_restorer(
         scale=about.scale,
         sampling=sampling,
         device=choose_device(device),
-        precision=precision,
+        precision=precision or about.precision or "auto",
         batch=batch,
         origin=Origin(tuple(about.domains), spell(choices), about.iterations),
     )
@@ -118,19 +121,34 @@ def read_memory(folder: Path) -> Memory:
     Raises:
         InputError: it is damaged.
     """
-    if not (folder / TENSORS).is_file() or not (folder / VALUES).is_file():
-        return {}
-    flat: Memory = {}
     try:
-        values = read_json(folder / VALUES)["memory"]
+        if (folder / MEMORY_FILE).is_file():  # exported
+            with safe_open(folder / MEMORY_FILE, framework="pt") as file:
+                flat = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+                return unflatten(flat | json.loads(file.metadata()["values"]))
+        if not (folder / TENSORS).is_file() or not (folder / VALUES).is_file():
+            return {}
+        values, flat = read_json(folder / VALUES)["memory"], {}
         with safe_open(folder / TENSORS, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 (no mapping)
                 if name.startswith(MEMORY):
                     # Copies: tensors of a mapped file may not be aligned.
                     flat[name.removeprefix(MEMORY)] = file.get_tensor(name).clone()
         return unflatten(flat | values)
-    except (KeyError, TypeError, OSError, SafetensorError) as error:
+    except (KeyError, TypeError, json.JSONDecodeError, OSError, SafetensorError) as error:
         raise InputError(f"{folder} is damaged ({type(error).__name__}: {error})") from error
+
+
+def write_memory(folder: Path, memory: Memory) -> None:
+    """What `read_memory` reads, in a file of its own: without the state of a training."""
+    flat = flatten(memory)
+    tensors = {name: value for name, value in flat.items() if isinstance(value, torch.Tensor)}
+    values = {name: value for name, value in flat.items() if name not in tensors}
+    save_file(
+        {name: tensor.cpu().clone().contiguous() for name, tensor in tensors.items()},
+        folder / MEMORY_FILE,
+        metadata={"values": json.dumps(values)},
+    )
 
 
 def on_device(memory: Any, device: torch.device) -> Any:

@@ -18,6 +18,7 @@ OLD_KIND = "cl-sr SR3UNet"  # until November 2026: of what it was trained with, 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 # What one of a run has beside them, that the run is resumed from, and the version of that.
 TENSORS, VALUES, STATE_FORMAT = "training.safetensors", "training.json", 4
+MEMORY = "memory.safetensors"  # what inference needs of a strategy, in what was exported
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Description:
         domains: what was learnt, in order.
         iterations: of training, of all experiences.
         sampling: how its images were drawn for evaluation.
+        precision: in which they were, `auto`, `fp32` or `bf16`; None: not told.
     """
 
     family: str
@@ -48,6 +50,7 @@ class Description:
     domains: list[str] = field(default_factory=list)
     iterations: int = 0
     sampling: Sampling | None = None
+    precision: str | None = None
 
     @property
     def image_size(self) -> ImageSize | None:

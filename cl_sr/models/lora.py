@@ -140,26 +140,37 @@ def save_peft(
     Args:
         folder: made where it is not there.
         adapter: `factors` or `extract` of it. Changes of biases become those of `lora_B`, which
-            peft adds to the layer's own; norms are `modules_to_save`.
+            peft adds to the layer's own; norms are `modules_to_save`. So are, beside changed
+            biases, the layers that have none: peft's `lora_bias` holds for all layers of an
+            adapter, and it merges none with a layer that has no bias.
         weights: those of the plain net below the adapter.
         scale: of the adapter.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ranks = {name[:-2]: len(a) for name, a in adapter.items() if name.endswith(".A")}
     changes = {name[:-2]: change for name, change in adapter.items() if name.endswith(".D")}
+    biased = any(f"{layer}.bias" in changes for layer in ranks)
     below = "base_model.model."
     tensors: dict[str, Tensor] = {}
-    for layer in ranks:
+    whole = set()
+    for layer in list(ranks):
         a, b = adapter[f"{layer}.A"], adapter[f"{layer}.B"]
-        trailing = weights[f"{layer}.weight"].shape[2:]
+        weight = weights[f"{layer}.weight"]
+        if biased and f"{layer}.bias" not in weights:
+            tensors[f"{below}{layer}.weight"] = weight + scale * (b @ a).view(weight.shape)
+            whole.add(layer)
+            del ranks[layer]
+            continue
+        trailing = weight.shape[2:]
         tensors[f"{below}{layer}.lora_A.weight"] = a.reshape(len(a), -1, *trailing)
         tensors[f"{below}{layer}.lora_B.weight"] = b.reshape(*b.shape, *(1 for _ in trailing))
-        if changes:
+        if biased:
             bias = changes.pop(f"{layer}.bias", None)
             tensors[f"{below}{layer}.lora_B.bias"] = b.new_zeros(len(b)) if bias is None else bias
     # What is left of the changes is of norms.
     for name, change in changes.items():
         tensors[below + name] = weights[name] + scale * change
+        whole.add(name.rpartition(".")[0])
     rank = max(ranks.values(), default=1)
     narrow = {layer: own for layer, own in ranks.items() if own < rank}
     config = {
@@ -169,8 +180,8 @@ def save_peft(
         "rank_pattern": narrow,
         "alpha_pattern": {layer: own * scale for layer, own in narrow.items()},
         "target_modules": list(ranks),
-        "modules_to_save": sorted({name.rpartition(".")[0] for name in changes}) or None,
-        "lora_bias": any(name.endswith(".lora_B.bias") for name in tensors),
+        "modules_to_save": sorted(whole) or None,
+        "lora_bias": biased,
         "bias": "none",
         "lora_dropout": 0.0,
         "inference_mode": True,

@@ -1,4 +1,6 @@
-"""What `cl-sr run` and `eval` refuse is told in one line, before anything heavy is imported."""
+"""What is refused is told in one line, before anything heavy is imported: by `cl-sr run`, `eval`,
+`infer` and `export`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from cl_sr.config import read_preset, resolve
 from cl_sr.diffusion import Sampling
 from cl_sr.models.description import STATE_FORMAT, TENSORS, VALUES, WEIGHTS, Description
 from cl_sr.runs.evaluation import EvaluationFolder, plan_evaluation
+from cl_sr.runs.folder import RunFolder
 
 HEAVY = ("torch", "torchvision", "avalanche", "matplotlib")
 
@@ -228,6 +231,24 @@ CASES: dict[str, tuple[list[str], str]] = {
     ),
     "no list of images": (["--continue", "bare", *FURTHER], "bare is damaged: it has no manifest"),
 }
+# Of other commands, with their names.
+INFER, HUB = ["infer", "-i", "some/celeba", "-o", "large", "--weights"], "hf:owner/name"
+CASES |= {
+    "export of no run": (["export", "some", "--to", "out"], "some is not a run"),
+    "export of nothing": (["export", "begun", "--to", "out"], "begun has no checkpoint"),
+    "export of a state": (["export", "begun", "--to", "out", "--after", "x"], "no checkpoint 'x'"),
+    "licence": (["export", "begun", "--to", "out", "--license", "My own"], "give an identifier"),
+    "export to no place": (["export", "done", "--to", "hf:owner"], "write hf:owner/name"),
+    "export without a token": (["export", "done", "--to", HUB], "needs a token: log in with"),
+    "export to a full place": (["export", "done", "--to", "some"], "some is not empty: choose"),
+    "export to a file": (["export", "done", "--to", "some/letter.txt"], "letter.txt is a file"),
+    "export into the run": (["export", "done", "--to", "done/out"], "is inside the run"),
+    "weights that are no place": ([*INFER, "hf:owner"], "write hf:owner/name"),
+    "weights without a network": ([*INFER, HUB], "the hub cannot be reached for hf:owner/name"),
+    "weights that are not there": ([*INFER, "nowhere"], "no folder nowhere"),
+    "facts that are none": ([*INFER, "some", "groups"], "'groups' is not KEY=VALUE"),
+    "facts that are options": ([*INFER, "some", "scale=4"], "scale=... tells nothing of a net"),
+}
 
 # What is typed after `cl-sr eval`, and what is told of it: of a finished run on stand-ins, that has
 # a state after celeba, and an evaluation with 9 steps.
@@ -310,7 +331,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "env.json": json.dumps(environment | {"packages": {}}),
         "matrix.csv": "\n".join(["run,metric,after,domain,value", *scores]),
         "manifest.csv": "domain,side,path,sha256\n",
-        "checkpoints/celeba/config.json": json.dumps(about.to_json()),
+        "checkpoints/celeba/config.json": json.dumps(
+            replace(about, strategy=["finetune"]).to_json()
+        ),
         "checkpoints/celeba/model.safetensors": "not opened yet",
         "evaluations/letters/letter.txt": "dear",
     }
@@ -327,6 +350,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         (path / name / "config.json").write_text(text)
         (path / name / "model.safetensors").write_bytes(b"not opened yet")
+    RunFolder.create(
+        path / "begun", False, {name: made[name] for name in ("config.yaml", "status.json")}
+    )
     finished(path / "done")
     (finished(path / "going") / "status.json").write_text('{"state": "running"}')
     finished(path / "joint", "strategy=joint")
@@ -365,11 +391,12 @@ def call(folder: Path, cases: dict[str, list[str]]) -> dict[str, Any]:
 
     All in one process, which no heavy module can be imported in.
     """
+    kept = {k: v for k, v in os.environ.items() if k != "CL_SR_DATA" and not k.startswith("HF_")}
     result = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         input=json.dumps(cases),
         cwd=folder,
-        env={name: value for name, value in os.environ.items() if name != "CL_SR_DATA"},
+        env=kept | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "home")},
         capture_output=True,
         text=True,
     )
@@ -380,7 +407,11 @@ def call(folder: Path, cases: dict[str, list[str]]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def told(folder: Path) -> dict[str, Any]:
-    return call(folder, {case: ["run", *arguments] for case, (arguments, _) in CASES.items()})
+    cases = {
+        case: arguments if arguments[0] in ("infer", "export") else ["run", *arguments]
+        for case, (arguments, _) in CASES.items()
+    }
+    return call(folder, cases)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cl_sr.models import SR3UNet
 from cl_sr.models.lora import (
     LowRank,
     adaptable,
@@ -272,3 +273,30 @@ def test_peft_adds_the_same_where_layers_are_narrower_than_the_rank(
     net.load_state_dict(merged(old, adapter))
     with torch.no_grad():
         assert torch.allclose(wrapped(x), net(x), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("where", ["", "attn", "qkv", "ups"])
+def test_peft_merges_what_was_cut_from_weights(where: str, tmp_path: Path) -> None:
+    """Into a net whose attention has layers without a bias; one adapter, and one of two."""
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    net = SR3UNet(6, norm_groups=4, inner_channel=8, channel_mults=(1, 2), res_blocks=1,
+                  attn_res=(8,), image_size=16)  # fmt: skip
+    old = {name: weight.clone() for name, weight in net.state_dict().items()}
+    for number in (1, 2):
+        new = {
+            name: weight + number * 0.1 * torch.randn_like(weight) for name, weight in old.items()
+        }
+        adapter = extract(old, new, RANK, where)
+        expected = merged(old, adapter)
+        save_peft(tmp_path / str(number), adapter, old)
+    alone = peft.PeftModel.from_pretrained(copy.deepcopy(net), tmp_path / "2")
+    several = peft.PeftModel.from_pretrained(copy.deepcopy(net), tmp_path / "1")
+    several.load_adapter(tmp_path / "2", "second")
+    several.set_adapter("second")
+    for wrapped in (alone, several):
+        found = wrapped.merge_and_unload().state_dict()
+        assert found.keys() == expected.keys()
+        for name, weight in expected.items():
+            assert torch.allclose(found[name], weight, rtol=1e-5, atol=1e-6), name
+    assert any(not torch.equal(expected[name], old[name]) for name in old if "qkv" in name or where)
