@@ -213,8 +213,12 @@ def _is_plain_archive(path: Path) -> bool:
     """Whether it is a zip that torch.save did not write."""
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        return not any(name.endswith("/data.pkl") for name in archive.namelist())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return not any(name.endswith("/data.pkl") for name in archive.namelist())
+    # Damaged ones make zipfile raise BadZipFile, UnicodeDecodeError, NotImplementedError and more.
+    except Exception:
+        return False
 
 
 def _is_text(head: bytes) -> bool:

@@ -106,7 +106,7 @@ def test_no_key_of_the_evaluation_changes_a_training(tmp_path: Path, strategy: s
               "eval.eta=0.5", "eval.batch_size=2", "eval.images=5", "eval.protocol=y601",
               "eval.every=0", "eval.samples=0"]  # fmt: skip
     assert weights(run(tmp_path / "other", [*settings, *others]).path) == plain
-    assert len(plain) == (3 if "joint" in strategy or "ddnm" in strategy else 6)
+    assert len(plain) == (6 if "joint" in strategy or "ddnm" in strategy else 9)
 
 
 @pytest.mark.parametrize(
