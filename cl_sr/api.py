@@ -5,7 +5,6 @@ over it.
 from __future__ import annotations
 
 import errno
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from cl_sr.config import DEFAULT_PRESET, RunConfig, put_all, put_data, read_preset, resolve
 from cl_sr.errors import InputError, out_of_memory
 from cl_sr.plugins import blame
+from cl_sr.runs.descent import Descent
 from cl_sr.runs.folder import RunFolder
+from cl_sr.runs.parent import Parent
+from cl_sr.runs.places import begin, check_place
 from cl_sr.runs.plan import Plan, check
 from cl_sr.runs.record import Record
-from cl_sr.strategies import spell
 from cl_sr.yaml_text import read_yaml
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def run(
     preset: str | None = None,
     *,
     config: Path | str | None = None,
+    parent: Path | str | None = None,
     data: Path | str | Sequence[Path | str] | Mapping[str, Path | str] = (),
     out: Path | str | None = None,
     overwrite: bool = False,
@@ -120,6 +122,8 @@ def run(
     Args:
         preset: a shipped configuration (default: demo).
         config: a configuration file in its place.
+        parent: a finished run to go on from, in a new folder, as `--continue` does: with
+            `stream="mine.py"`, which begins with its domains, or `**{"train.iterations": [9, 9]}`.
         data: real images: a folder with one folder a domain; or by domain, its folder; or several,
             as `--data` takes them.
         out: the run's folder (default: `runs/STREAM-STRATEGY-seedN`).
@@ -143,10 +147,14 @@ def run(
         >>> print(run.report().headline)
         Since celeba (stand-in) was learnt, ...
     """
-    settings, name = configuration(preset, Path(config) if config else None, _folders(data), keys)
+    before = parent_of(Path(parent)) if parent is not None else None
+    settings, name = configuration(
+        preset, Path(config) if config else None, _folders(data), keys, parent=before
+    )
     plan = check(settings)
+    descent = Descent(before, plan) if before else None
     place = Path(out) if out is not None else None
-    check_place(plan, place, overwrite, resume)
+    check_place(plan, place, overwrite, resume, descent)
     if resume and place is not None and RunFolder.open(place).finished:
         return Run(place)
     from rich.console import Console
@@ -155,10 +163,11 @@ def run(
 
     messages = Console(stderr=True, markup=False, highlight=False, quiet=not progress)
     with quiet(), StopRequest().listening() as stop:
-        loaded = prepare(plan, name, messages)
-        folder = begin(loaded.plan, place, overwrite, resume)
+        loaded = prepare(plan, name, messages, descent)
+        folder = begin(loaded, place, overwrite, resume, descent)
         try:
-            train(loaded, folder, messages, plugins, loggers, stop, resume)
+            taken_up = resume or descent is not None
+            train(loaded, folder, messages, plugins, loggers, stop, taken_up)
         except KeyboardInterrupt:
             Run(folder.path).report()
             raise
@@ -218,17 +227,31 @@ def load(
         return open_restorer(path, after, scale, **options, **arguments)
 
 
+def parent_of(path: Path) -> Parent:
+    """The finished run in a folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    from cl_sr.sweeps.folder import is_sweep
+
+    if is_sweep(path):
+        raise InputError(f"{path} is a sweep of many runs: name one of them, {path}/MEMBER")
+    return Parent(path)
+
+
 def configuration(
     preset: str | None,
     config: Path | None,
     data: Sequence[str],
     keys: dict[str, Any],
     overrides: Sequence[str] = (),
+    parent: Parent | None = None,
 ) -> tuple[RunConfig, str]:
     """A configuration, and what to call where it is from.
 
     Args:
-        preset, config: one of them at most.
+        preset, config, parent: one of them at most.
         data: as `--data`.
         keys: put over it.
         overrides: `key=value` texts, put over all.
@@ -238,6 +261,10 @@ def configuration(
     """
     if preset and config:
         raise InputError("--preset and --config both give a whole configuration: use one")
+    if parent is not None:
+        if preset or config:
+            raise InputError(f"{parent.path} brings its own configuration: give no other")
+        return parent.configuration(data, keys, overrides), f"{parent.path}/config.yaml"
     if config:
         values, name = read_yaml(config), config.name
         if "grid" in values:
@@ -249,57 +276,14 @@ def configuration(
     return resolve(values, overrides), name
 
 
-def check_place(plan: Plan, out: Path | None, overwrite: bool, resume: bool) -> None:
-    """Refuse a place that `begin` could not take, changing nothing.
-
-    Raises:
-        InputError: something else is there, or nothing to go on with.
-    """
-    if resume and overwrite:
-        raise InputError("resume and overwrite contradict each other: use one")
-    if resume and out is None:
-        raise InputError("resume needs the folder of the run: out=...")
-    if out is None:
-        return
-    if resume:
-        folder = RunFolder.open(out)
-        folder.check_same(plan.config)
-        if folder.locked:
-            raise InputError(f"another process is at work in {out}")
-    else:
-        RunFolder.check_free(out, overwrite)
-
-
-def begin(plan: Plan, out: Path | None, overwrite: bool, resume: bool) -> RunFolder:
-    """The folder of a run that is about to be executed: it is made, or was there already."""
-    place = out or default_folder(plan.config)
-    if not resume:
-        return RunFolder.create(place, overwrite, plan.first_files())
-    folder = RunFolder.open(place)
-    if resolve(read_yaml(place / "config.yaml"), reading=True) != plan.config:
-        folder.write("config.yaml", plan.config.to_yaml())  # it is made elsewhere now
-    return folder
-
-
-def default_folder(config: RunConfig) -> Path:
-    """`runs/STREAM-STRATEGY-seedN`, with a number where that is taken."""
-    stream = Path(config.stream).stem if config.stream.endswith(".py") else config.stream
-    strategy = re.sub(r"[^\w.-]+", "-", spell(config.strategy))[:100]
-    base = Path("runs") / f"{stream}-{strategy}-seed{config.seed}"
-    path, number = base, 1
-    while path.exists():
-        number += 1
-        path = base.with_name(f"{base.name}-{number}")
-    return path
-
-
-def prepare(plan: Plan, name: str, messages: Console) -> Loaded:
+def prepare(plan: Plan, name: str, messages: Console, descent: Descent | None = None) -> Loaded:
     """Import what is heavy, then build or read the model and read or draw the images.
 
     Args:
         plan: of the run.
         name: of its configuration.
         messages: told what is about to be run.
+        descent: from the run that it goes on from.
 
     Raises:
         InputError: weights or images that cannot be used, or too little memory for them.
@@ -310,9 +294,14 @@ def prepare(plan: Plan, name: str, messages: Console) -> Loaded:
                 messages.print("starting (torch and Avalanche take some seconds)")
             from cl_sr.runs import execute  # noqa: F401  now, under these words
             from cl_sr.runs.loading import load
+            from cl_sr.runs.origin import check_images
             from cl_sr.runs.progress import describe, tracker
         loaded = load(plan, tracker(messages))
     describe(loaded, name, messages)
+    if descent is not None:
+        check_images(descent, loaded)
+        for note in (descent.title, *descent.notes()):
+            messages.print(note)
     return loaded
 
 

@@ -63,7 +63,8 @@ class Learner(Protocol):
 
     Attributes:
         number: of the experience that is being learnt, or was last; from 0.
-        last: whether no experience comes after it.
+        last: whether no experience comes after it. A run that goes on from this one asks once
+            more for all that is done at the end of an experience, and then it is not the last.
         net: the net that is trained.
         lr: the learning rate of the experience, which `adapt` may change.
         device: where the net is.

@@ -17,6 +17,7 @@ from conftest import TINY
 import cl_sr
 from cl_sr.avalanche import BaseLogger, SupervisedPlugin
 from cl_sr.cli.main import main
+from cl_sr.errors import InputError
 from cl_sr.runs.folder import RunFolder
 from cl_sr.yaml_text import parse_yaml
 
@@ -71,6 +72,22 @@ def test_it_is_what_the_command_line_does(
     assert path.name == "celeba-anime-router-rank-2-seed0"
     for name in ("metrics.jsonl", "matrix.csv", "config.yaml"):
         assert (path / name).read_bytes() == (made.path / name).read_bytes()
+
+
+@pytest.mark.run
+def test_a_finished_run_is_gone_on_with(made: cl_sr.Run, tmp_path: Path) -> None:
+    """In a new folder, that can be stopped and resumed like any other."""
+    keys: dict[str, Any] = {"stream": "celeba-anime-df2k", "train.iterations": [2]}
+    out = tmp_path / "on"
+    run = cl_sr.run(parent=made.path, out=out, progress=False, **keys)
+    assert run.matrix["after"].tolist() == ["bicubic", "init", "celeba", "animef", "df2k-ost"] * 2
+    assert not run.matrix.isna().any().any()
+    assert run.matrix["celeba"][:4].tolist() == made.matrix["celeba"][:4].tolist()
+    assert "finished at 9 of 9 iterations" in repr(run)
+    again = cl_sr.run(parent=made.path, out=out, resume=True, progress=False, **keys)
+    assert again.matrix.equals(run.matrix)
+    with pytest.raises(InputError, match="its seed is 0, not 1"):
+        cl_sr.run(parent=made.path, seed=1, **keys)
 
 
 @pytest.mark.run

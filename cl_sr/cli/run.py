@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from cl_sr.config import RunConfig
     from cl_sr.runs.folder import RunFolder
+    from cl_sr.runs.parent import Parent
 
 
 @click.command()
@@ -51,7 +52,16 @@ if TYPE_CHECKING:
     "--resume",
     metavar="RUN|auto",
     help="Go on with a run that was stopped. auto: with the one in --out, or with the newest below "
-    "runs/ of this very configuration; where there is none, start it.",
+    "runs/ of this very configuration; where there is none, start it. With more train.iterations: "
+    "as --continue.",
+)
+@click.option(
+    "--continue",
+    "parent",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on from a finished run, in a new folder: with a --stream that begins with its domains "
+    "and has further ones, or with more train.iterations of the last.",
 )
 @click.option("--dry-run", is_flag=True, help="Check everything, show the configuration, stop.")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
@@ -63,6 +73,7 @@ def command(
     out: Path | None,
     overwrite: bool,
     resume: str | None,
+    parent: Path | None,
     dry_run: bool,
     overrides: tuple[str, ...],
     **keys: Any,
@@ -77,18 +88,24 @@ def command(
     cl-sr run --stream celeba-anime --strategy replay:size=16 --strategy generative-distill
     cl-sr run --stream celeba-df2k --preset small --data ~/images train.lr=2e-4
     cl-sr run --resume runs/NAME
+    cl-sr run --resume runs/NAME train.iterations=[2000,3000]
+    cl-sr run --continue runs/NAME --stream celeba-anime-df2k
     """
     from cl_sr import api
     from cl_sr.runs.folder import WHERE
 
     keys["strategy"] = "+".join(strategy) if strategy else None
+    longer = any(item.startswith("train.iterations=") for item in overrides)
+    if resume and resume != "auto" and parent is None and longer:
+        parent, resume = Path(resume), None
     if resume and resume != "auto":
         others = [name for name, value in keys.items() if value is not None and name != "device"]
         others += [item for item in overrides if not _tells_where(item)]
-        if any([preset, config_file, out, overwrite, *others]):
+        if any([preset, config_file, out, overwrite, parent, *others]):
             raise InputError(
                 f"--resume {resume} goes on with that run's own config.yaml: leave out the rest, "
-                f"but where it is made (--device, --data, {', '.join(WHERE)})"
+                f"but where it is made (--device, --data, {', '.join(WHERE)}); or go on from it "
+                f"when it is finished (--continue {resume})"
             )
         device = [f"device={keys['device']}"] if keys["device"] else []
         _resume(Path(resume), dry_run, data, [*device, *overrides])
@@ -96,11 +113,12 @@ def command(
     if resume and overwrite:
         raise InputError("--resume auto and --overwrite contradict each other: use one")
     given = {key: value for key, value in keys.items() if value is not None}
-    config, name = api.configuration(preset, config_file, data, given, overrides)
+    before = None if parent is None else api.parent_of(parent)
+    config, name = api.configuration(preset, config_file, data, given, overrides, before)
     if resume and (found := _unfinished(config, out)):
         _resume(found, dry_run, elsewhere=config)
         return
-    _run(config, name, out, overwrite, dry_run)
+    _run(config, name, out, overwrite, dry_run, parent=before)
 
 
 def _unfinished(config: RunConfig, out: Path | None) -> Path | None:
@@ -152,7 +170,11 @@ def _resume(
 
     folder = RunFolder.open(path)
     if folder.finished:
-        click.echo(f"{path} is finished; `cl-sr report {path}` shows what it found", err=True)
+        click.echo(
+            f"{path} is finished: `cl-sr report {path}` shows what it found, and more "
+            f"train.iterations or --continue {path} go on from it",
+            err=True,
+        )
         return
     values = read_yaml(path / "config.yaml")
     if elsewhere is not None:
@@ -170,27 +192,32 @@ def _run(
     overwrite: bool,
     dry_run: bool,
     resume: bool = False,
+    parent: Parent | None = None,
 ) -> None:
     from rich.console import Console
 
     from cl_sr import api
+    from cl_sr.runs.descent import Descent
+    from cl_sr.runs.places import begin, check_place
     from cl_sr.runs.plan import check
     from cl_sr.stopping import Stopped, StopRequest
 
     # Paths and names may hold square brackets, which are not meant as markup.
     messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     plan = check(config)
-    api.check_place(plan, out, overwrite, resume)
+    descent = None if parent is None else Descent(parent, plan)
+    check_place(plan, out, overwrite, resume, descent)
     signum, folder = None, None
     try:
         with api.quiet():
-            loaded = api.prepare(plan, name, messages)
+            loaded = api.prepare(plan, name, messages, descent)
             if dry_run:
                 click.echo(loaded.plan.config.to_yaml(), nl=False)
                 return
-            folder = api.begin(loaded.plan, out, overwrite, resume)
+            folder = begin(loaded, out, overwrite, resume, descent)
+            taken_up = resume or descent is not None
             with StopRequest().listening() as stop:
-                api.train(loaded, folder, messages, stop=stop, resume=resume)
+                api.train(loaded, folder, messages, stop=stop, resume=taken_up)
     except Stopped as error:
         signum = error.signum
     except KeyboardInterrupt:

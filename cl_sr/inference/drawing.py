@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -104,9 +105,8 @@ class Drawing:
         if rest:
             raise ValueError("a low-resolution pixel is no whole number of what is diffused")
         self._latent = self._fine != given.scale
-        places = tiles.places(lr.shape[-2], lr.shape[-1])
-        self._places = [places[k : k + batch] for k in range(0, len(places), batch)]
-        self.batches = len(self._places)
+        self._batch = batch
+        self.batches = -(-tiles.count(lr.shape[-2], lr.shape[-1]) // batch)
         sides = list(zip(lr.shape[-2:], (tiles.height, tiles.width), strict=True))
         rows, columns = (tiles.line(*side, self._fine) for side in sides)
         self._weights = (rows[:, None] * columns).to(self._sum.device)
@@ -127,7 +127,8 @@ class Drawing:
         """Have all tiles answered for at a noise level, and blend the answers."""
         for block in self.blocks():
             block.of(self._sum).zero_()
-        for places in self._places:
+        all_places = self.given.tiles.places(*self.given.lr.shape[-2:])
+        while places := list(islice(all_places, self._batch)):
             lr = self._cut(self.given.lr, places, 1)
             condition = self._cut(self.given.condition, places, self.given.scale)
             noisy = self._cut(self.diffused, places, self._fine)

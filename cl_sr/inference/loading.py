@@ -20,13 +20,12 @@ from cl_sr.inference.nets import Nets
 from cl_sr.inference.restorer import Origin, Restorer
 from cl_sr.models import Model, read_model
 from cl_sr.models.description import MEMORY as MEMORY_FILE
-from cl_sr.models.description import Description, read_description
+from cl_sr.models.description import TENSORS, VALUES, Description, read_description
 from cl_sr.strategies import Composition, Memory, compose, read_choices, spell
 from cl_sr.strategies.memory import flatten, unflatten
 
-# What a checkpoint has beside weights: the state that a run is resumed from, and in it the memory
-# of the strategies, in tensors and values that begin with this.
-TENSORS, VALUES, MEMORY = "training.safetensors", "training.json", "memory."
+# What the memory of the strategies begins with, in the state that a run is resumed from.
+MEMORY = "memory."
 
 
 def load_restorer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -35,10 +36,14 @@ class Tiles:
         """What an image is made at least as large as: a tile each way, and what the net takes."""
         return max(height, self.height), max(width, self.width)
 
-    def places(self, height: int, width: int) -> list[tuple[int, int]]:
+    def places(self, height: int, width: int) -> Iterator[tuple[int, int]]:
         """Top and left of the tiles that cover an image of that size."""
+        return product(self.starts(height, self.height), self.starts(width, self.width))
+
+    def count(self, height: int, width: int) -> int:
+        """How many they are."""
         rows, columns = self.starts(height, self.height), self.starts(width, self.width)
-        return list(product(rows, columns))
+        return len(rows) * len(columns)
 
     def starts(self, length: int, side: int) -> list[int]:
         """Where tiles begin that cover so many pixels, evenly spread; one where it is no longer."""

@@ -128,6 +128,7 @@ def upscale(
     height, width = colours.shape[-2:]
     tiles = _tiles(model, prior, (height, width), scale, request)
     lr = reflected(torch.from_numpy(colours)[None], *tiles.padded(height, width))
+    del colours
     fields = Fields(answers.device, request.folder)
     given = Input(lr, _condition(lr, degradation, fields), scale, tiles, (height, width))
     experts: Counter[int] = Counter()
@@ -234,7 +235,7 @@ def _by_model(answers: Answers, given: Input, request: Request, experts: Counter
         chosen = torch.tensor([request.expert], device=answers.device)
     elif not request.by_tile:
         chosen = answers.route(_glance(given.lr).to(answers.device))
-    tiles = len(given.tiles.places(*given.lr.shape[-2:]))
+    tiles = given.tiles.count(*given.lr.shape[-2:])
 
     def answer(lr: Tensor, condition: Tensor) -> Callable[[Tensor, Any], Tensor]:
         numbers = answers.route(lr) if chosen is None else chosen.expand(len(lr))

@@ -16,6 +16,8 @@ from cl_sr.image_size import ImageSize, image_size
 KIND = "cl-sr model"
 OLD_KIND = "cl-sr SR3UNet"  # until November 2026: of what it was trained with, the scale alone
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+# What one of a run has beside them, that the run is resumed from, and the version of that.
+TENSORS, VALUES, STATE_FORMAT = "training.safetensors", "training.json", 4
 MEMORY = "memory.safetensors"  # what inference needs of a strategy, in what was exported
 
 

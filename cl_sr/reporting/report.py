@@ -231,7 +231,7 @@ def _protocol(record: Record) -> str:
         f"noise seeds from {evaluation['seed']}{draws}; {evaluation['split']} images: "
         f"{counts} ({', '.join(elsewhere or origins)}); "
         f"{'split at random by file; ' if images['split'] == 'random' else ''}"
-        f"training seed {config['seed']}.{_oddities(data)}\n"
+        f"training seed {config['seed']}.{_oddities(data)}{_lineage(record)}\n"
         "After a plus or minus: half of the 95 % confidence interval (bootstrap over images, "
         "differences paired). "
         "Gain: just after learning the domain - just after the first one (of the first: - before "
@@ -240,6 +240,19 @@ def _protocol(record: Record) -> str:
         "Positive is better, whatever the metric's direction; but forgetting and from best are "
         "losses."
     )
+
+
+def _lineage(record: Record) -> str:
+    """Which run it goes on from, and what is not as if it had been planned so from the start."""
+    parent = record.environment.get("parent")
+    if not parent:
+        return ""
+    learnt = ", ".join(
+        f"{domain} for {count}"
+        for domain, count in zip(parent["domains"], parent["iterations"], strict=True)
+    )
+    title = f" Goes on from the run {parent['path']} ({learnt} iterations)."
+    return title + "".join(f" {note[:1].upper()}{note[1:]}." for note in parent["notes"])
 
 
 def _last(metrics: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 from cl_sr.diffusion import Sampling
 from cl_sr.errors import InputError, nearest
 from cl_sr.files import read_json
-from cl_sr.models.description import Description, is_checkpoint, read_description
+from cl_sr.models.description import VALUES, Description, is_checkpoint, read_description
 from cl_sr.runs.record import Record
 
 
@@ -51,8 +51,6 @@ def _place(folder: Path) -> tuple[int, int]:
 
 def _state(folder: Path) -> dict[str, Any]:
     """What stands beside the weights, for a run to be resumed from; nothing, where it is gone."""
-    from cl_sr.inference.loading import VALUES
-
     return read_json(folder / VALUES) if (folder / VALUES).is_file() else {}
 
 

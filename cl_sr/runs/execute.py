@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,19 +10,20 @@ from typing import Any
 
 import torch
 
-from cl_sr.data.prepare import manifest
 from cl_sr.errors import Diverged, InputError
 from cl_sr.evaluation.matrix import INIT
-from cl_sr.runs.environment import describe, manifest_digest
 from cl_sr.runs.folder import RunFolder
 from cl_sr.runs.loading import Loaded
 from cl_sr.runs.model import make_model
+from cl_sr.runs.origin import check_origin, write_origin
 from cl_sr.runs.results import Results
 from cl_sr.runs.status import Status
 from cl_sr.runs.template import make_template
 from cl_sr.stopping import StopRequest
+from cl_sr.training import state
 from cl_sr.training.checkpoints import Checkpoints, Saved
-from cl_sr.training.rng import seed_everything
+from cl_sr.training.rng import isolated_rng, seed_everything
+from cl_sr.training.template import DiffusionTemplate
 
 MOST_RESTARTS = 3  # after divergences
 
@@ -54,9 +56,9 @@ def execute(
     folder.check_links()
     with folder.lock(), Status(folder, sum(loaded.plan.iterations)) as status:
         if resume and folder.has("env.json"):
-            _check_origin(folder, loaded)
+            check_origin(folder, loaded)
         else:
-            _write_origin(folder, loaded)
+            write_origin(folder, loaded)
         scale = 1.0
         while True:
             run = _Run(loaded, folder, status, [*plugins], [*loggers], stop or StopRequest())
@@ -109,15 +111,8 @@ class _Run:
             test_images=plan.config.eval.images,
             curriculum=[names for names, _ in plan.curriculum],
         )
-        template = make_template(
-            self.loaded,
-            benchmark.test_stream if plan.config.eval.images else (),
-            self.results,
-            loggers=self.loggers,
-            stop=self.stop,
-            checkpoints=self.checkpoints,
-            plugins=self.plugins,
-        )
+        test_stream = benchmark.test_stream if plan.config.eval.images else ()
+        template = self._template(self.loaded, test_stream)
         template.lr_scale = lr_scale
         self.status.template = template
         first = 0
@@ -125,6 +120,9 @@ class _Run:
             template.resume(saved)
             first = saved.values["experience"]
         self.results.begin(plan.learnt[:first])
+        if self.results.logger.latest:
+            with isolated_rng():
+                self._make_up(list(benchmark.train_stream)[:first], test_stream)
         for experience in list(benchmark.train_stream)[first:]:
             template.train(experience)
             learnt = "+".join(experience.domains)
@@ -133,6 +131,28 @@ class _Run:
         if not plan.curriculum:
             template.evaluate()
             self.results.add(template, INIT)
+
+    def _make_up(self, learnt: Sequence[Any], test_stream: Sequence[Any]) -> None:
+        """Evaluate what the stream lacked, when these experiences had been learnt.
+
+        Of a run that goes on from another with further domains; with the weights of then.
+        """
+        names = [INIT, *self.loaded.plan.learnt[: len(learnt)]]
+        for after, experience in zip(names, [None, *learnt], strict=True):
+            missing = self.results.missing(after)
+            stream = [test for test in test_stream if test.domains[0] in missing]
+            if not stream:
+                continue
+            # Of its own: plugins of the other are still to see the first weights.
+            with_own_model = replace(self.loaded, model=copy.deepcopy(self.loaded.model))
+            template = self._template(with_own_model, stream)
+            if experience is not None:
+                template.learning = experience
+                self.checkpoints.after(after).put_back(state.restore_between, template)
+            template.evaluate()
+            if experience is not None:
+                self.results.measure(template, after)
+            self.results.made_up()
 
     def _checkpoints(self) -> Checkpoints:
         plan = self.loaded.plan
@@ -151,6 +171,17 @@ class _Run:
             self.results.logger,
             about,
             plan.learnt,
+        )
+
+    def _template(self, loaded: Loaded, test_stream: Sequence[Any]) -> DiffusionTemplate:
+        return make_template(
+            loaded,
+            test_stream,
+            self.results,
+            loggers=self.loggers,
+            stop=self.stop,
+            checkpoints=self.checkpoints,
+            plugins=self.plugins,
         )
 
     def _take_up(self) -> Saved | None:
@@ -202,22 +233,3 @@ class _Run:
             or values.get("lr_scale") not in [2.0**-n for n in range(MOST_RESTARTS + 1)]
         ):
             raise InputError(f"{saved.path} is damaged: remove it to go on from an earlier one")
-
-
-def _check_origin(folder: RunFolder, loaded: Loaded) -> None:
-    """Refuse to go on with other images than those that the run began with."""
-    listing = manifest(list(loaded.data.values()), loaded.plan.folders)
-    if folder.read_json("env.json").get("manifest_sha256") != manifest_digest(listing):
-        raise InputError(
-            f"the images are no longer those that {folder.path} began with (its manifest.csv lists "
-            "them): put them back, or start a new run"
-        )
-
-
-def _write_origin(folder: RunFolder, loaded: Loaded) -> None:
-    """What the run is made from: enough to repeat it, and to tell whether it was repeated."""
-    listing = manifest(list(loaded.data.values()), loaded.plan.folders)
-    directions = {metric.name: metric.higher_is_better for metric in loaded.metrics}
-    folder.write("config.yaml", loaded.config.to_yaml())
-    folder.write("manifest.csv", listing)
-    folder.write_json("env.json", describe(loaded.device, loaded.data, listing, directions))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,11 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, path: Path, overwrite: bool, files: Mapping[str, str] | None = None
+        cls,
+        path: Path,
+        overwrite: bool,
+        files: Mapping[str, str] | None = None,
+        fill: Callable[[Path], None] = lambda folder: None,
     ) -> RunFolder:
         """A new folder; with `overwrite` in the place of an old run.
 
@@ -68,15 +72,18 @@ class RunFolder:
             path: where.
             overwrite: replace a run.
             files: text by name; the folder appears with all of them or not at all.
+            fill: puts more into it, before them.
         """
         cls.check_free(path, overwrite)
         try:
             if path.is_dir() and not any(path.iterdir()):  # maybe a mount, or where we stand
+                fill(path)
                 for name, text in (files or {}).items():
                     write_text(path / name, text)
                 return cls(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole_folder(path) as partial:
+                fill(partial)
                 for name, text in (files or {}).items():
                     write_text(partial / name, text)
         except OSError as error:
@@ -91,11 +98,11 @@ class RunFolder:
         except InputError:
             return False
 
-    def difference(self, config: RunConfig) -> str | None:
+    def difference(self, config: RunConfig, besides: Collection[str] = ()) -> str | None:
         """The first key in which this run is another than a configuration's; None: it is its run.
 
-        Where it is made (`WHERE`) is not looked at, and nothing that its own configuration names is
-        imported.
+        Where it is made (`WHERE`) is not looked at, nor are the keys `besides`, and nothing that
+        its own configuration names is imported.
         """
         try:
             theirs = resolve(read_yaml(self.path / "config.yaml"), reading=True)
@@ -109,7 +116,7 @@ class RunFolder:
         for key in sorted(
             key_names(old, new), key="init".__eq__
         ):  # of a sweep's, init follows from the rest
-            if key in WHERE:
+            if key in WHERE or key in besides:
                 continue
             brought = key.startswith(("model.", "diffusion."))  # by the weights
             if config.init and brought and key not in ("model.dropout", "diffusion.loss"):

@@ -19,9 +19,9 @@ from cl_sr.data.prepare import DomainData, manifest, read_again
 from cl_sr.errors import InputError
 from cl_sr.evaluation.matrix import INIT
 from cl_sr.image_size import sides
-from cl_sr.inference.loading import VALUES, on_device, read_memory
+from cl_sr.inference.loading import on_device, read_memory
 from cl_sr.models.checkpoint import GAMMAS
-from cl_sr.models.description import WEIGHTS, read_description
+from cl_sr.models.description import VALUES, WEIGHTS, read_description
 from cl_sr.models.weights import read_weights
 from cl_sr.runs.environment import describe, manifest_digest
 from cl_sr.runs.evaluation import Evaluated, EvaluationFolder, EvaluationPlan, plan_evaluation

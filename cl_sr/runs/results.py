@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -72,14 +73,21 @@ class Results(BaseLogger):
             for name, samples in self._test_samples().items():
                 self._images[BICUBIC, name] = self._bicubic(name, samples)
         if self.logger.latest:  # a run that is resumed
-            before, rows = Record(self.folder.path, self.folder), (INIT, *learnt)
-            known = before.images.items()
-            self._images |= {place: values for place, values in known if place[0] in rows}
+            before = Record(self.folder.path, self.folder)
+            known = {(after, name) for after in (INIT, *learnt) for name in self._judged(after)}
+            self._images |= {place: v for place, v in before.images.items() if place in known}
             if self.folder.has("draws.csv"):
                 found = draws_from_csv(self.folder.read_text("draws.csv"))
-                self._draws = {place: of for place, of in found.items() if place[0] in rows}
-            self._windows = [error for error in before.windows if error.after in learnt]
+                self._draws = {place: of for place, of in found.items() if place in known}
+            self._windows = [e for e in before.windows if (e.after, e.domain) in known]
         self._write([INIT, *learnt] if self.logger.latest else [])
+
+    def missing(self, after: str) -> list[str]:
+        """The domains that were not evaluated after an experience: the stream lacked them then."""
+        return [name for name in self.loaded.data if name not in self._judged(after)]
+
+    def _judged(self, after: str) -> list[str]:
+        return list(self.logger.latest.get(after, {}))
 
     def after_eval(self, template: Any, metric_values: list[Any]) -> None:
         """Keep the images' metrics of the evaluation before any training."""
@@ -103,6 +111,10 @@ class Results(BaseLogger):
             self._windows += self._window_errors(template, learnt)
         self._write([INIT, learnt])
 
+    def made_up(self) -> None:
+        """Evaluations were made up for: put all in the order of a run that never lacked them."""
+        self.folder.write("metrics.jsonl", "".join(f"{line}\n" for line in self.logger.regroup()))
+
     def _test_samples(self) -> dict[str, TestSamples]:
         """The test images of every domain, by name."""
         loaded, images = self.loaded, self.loaded.config.eval.images
@@ -116,7 +128,7 @@ class Results(BaseLogger):
             file.write(line + "\n")
 
     def _keep(self, after: str) -> None:
-        for name in self.loaded.data:
+        for name in self.recorder.images:  # those that were evaluated
             self._images[after, name] = {q.metric.name: q.images[name] for q in self.qualities}
             self._draws[after, name] = {q.metric.name: q.draws[name] for q in self.qualities}
 
@@ -136,13 +148,15 @@ class Results(BaseLogger):
             for name, record in self._rows[after].items():
                 for matrix in matrices:
                     matrix.record(after, name, record[matrix.metric])
-        images = sorted(self._images.items(), key=lambda item: order.index(item[0][0]))
-        errors = sorted(self._windows, key=lambda error: order.index(error.after))
+        # In the order of the stream, also where some were made up for.
+        places = {place: k for k, place in enumerate(product(order, loaded.data))}
+        images = sorted(self._images.items(), key=lambda item: places[item[0]])
+        errors = sorted(self._windows, key=lambda error: places[error.after, error.domain])
         self.folder.write("matrix.csv", to_csv(matrices))
         self.folder.write("images.csv", _images_csv(dict(images)))
         self.folder.write("windows.csv", errors_to_csv(errors))
         if loaded.config.eval.draws > 1:
-            draws = sorted(self._draws.items(), key=lambda item: order.index(item[0][0]))
+            draws = sorted(self._draws.items(), key=lambda item: places[item[0]])
             self.folder.write("draws.csv", draws_to_csv(dict(draws)))
 
     def _write_costs(self, template: DiffusionTemplate, learnt: str) -> None:
@@ -188,6 +202,8 @@ class Results(BaseLogger):
         if not model.conditional:  # nothing is restored by it alone
             return []
         for name, samples in self._test_samples().items():
+            if name not in self.recorder.images:
+                continue
             errors: dict[tuple[int, int], list[float]] = {}
             for number, batch in enumerate(self._batches(samples)):
                 denoise = restorer.denoiser(batch.lr.to(template.device))

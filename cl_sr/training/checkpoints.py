@@ -16,9 +16,8 @@ from torch import Tensor
 
 from cl_sr.errors import InputError
 from cl_sr.files import read_json, remove_leftovers, whole_folder
-from cl_sr.inference.loading import TENSORS, VALUES
 from cl_sr.models.checkpoint import GAMMAS, describe, write_model
-from cl_sr.models.description import WEIGHTS, Description
+from cl_sr.models.description import STATE_FORMAT, TENSORS, VALUES, WEIGHTS, Description
 from cl_sr.models.weights import read_weights
 from cl_sr.strategies import Composition
 from cl_sr.strategies.learner import Learner
@@ -75,7 +74,8 @@ class Checkpoints:
 
     Each is a folder that `cl_sr.load` and `load_sr3` read, and has beside the weights what a run
     needs to be taken up: safetensors and JSON. One is named after each experience; those within
-    experiences are `iteration-NNNNNN`, and of those the newest `keep` stay.
+    experiences are `iteration-NNNNNN`, and of those the newest `keep` stay. The one after the last
+    iteration of all is among them: from it a longer run, or one of further domains, goes on.
 
     Args:
         folder: of the checkpoints.
@@ -202,7 +202,7 @@ class Checkpoints:
                 if not all(type(n) is int for n in (values["format"], *place)):
                     raise InputError(f"{path} is not of cl-sr")
                 between = values["format"] == OLD_BETWEEN and values["experience_iteration"] == 0
-                ours = values["format"] == state.FORMAT or between
+                ours = values["format"] == STATE_FORMAT or between
                 if ours:
                     found.append((place, path.parent, values))
                 else:
@@ -220,13 +220,29 @@ class Checkpoints:
                 )
         for _, path, values in sorted(found, key=lambda item: item[0], reverse=True):
             try:
-                weights = read_weights(path / WEIGHTS)
-                weights.pop(GAMMAS, None)
-                return Saved(path, weights, load_file(path / TENSORS), values), damaged
+                return _read(path, values), damaged
             # Bytes that are no safetensors file make it raise many kinds.
             except Exception as error:
                 damaged.append(f"{path}: {error}")
         return None, damaged
+
+    def after(self, name: str) -> Saved:
+        """The one after an experience.
+
+        Raises:
+            InputError: it is absent or damaged.
+        """
+        path = self.folder / name
+        try:
+            return _read(path, read_json(path / VALUES))
+        except Exception as error:  # as above
+            raise InputError(f"{path} is absent or damaged: {error}") from error
+
+
+def _read(path: Path, values: dict[str, Any]) -> Saved:
+    weights = read_weights(path / WEIGHTS)
+    weights.pop(GAMMAS, None)
+    return Saved(path, weights, load_file(path / TENSORS), values)
 
 
 def _iteration(path: Path) -> int:

@@ -13,6 +13,9 @@ from torch import Tensor
 from cl_sr.avalanche import BaseLogger
 from cl_sr.errors import Diverged
 
+# The fields that tell one evaluation from another.
+EVALUATION = ("iteration", "experience", "experience_iteration", "trained_on")
+
 
 class JSONLinesLogger(BaseLogger):
     """Writes one JSON object for each evaluation and domain.
@@ -54,6 +57,15 @@ class JSONLinesLogger(BaseLogger):
             self.latest.setdefault(record["trained_on"], {})[record["domain"]] = record
         self.lines = list(lines)
         self.settled = len(self.lines)
+
+    def regroup(self) -> list[str]:
+        """Put lines that were made up for beside those of the same evaluation; all lines."""
+        groups: dict[tuple[Any, ...], list[str]] = {}
+        for line in self.lines:
+            record = json.loads(line)
+            groups.setdefault(tuple(map(record.get, EVALUATION)), []).append(line)
+        self.lines = [line for group in groups.values() for line in group]
+        return self.lines
 
     def after_eval(self, template: Any, metric_values: list[Any]) -> None:
         self.settled = len(self.lines)

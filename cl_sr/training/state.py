@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cl_sr.avalanche import Clock, EvaluationPlugin, FromScratchTrainingPlugin, PeriodicEval
 from cl_sr.inference.loading import MEMORY
+from cl_sr.models.description import STATE_FORMAT
 from cl_sr.models.lora import adapted
 from cl_sr.models.objective import Objective
 from cl_sr.models.weights import below
@@ -22,7 +23,6 @@ from cl_sr.training.ema import MovingAverage
 from cl_sr.training.rng import RandomState
 from cl_sr.training.stopwatch import Stopwatch
 
-FORMAT = 4
 # Of what they remember, a state has all that matters by other ways.
 STATELESS = (Clock, EvaluationPlugin, FromScratchTrainingPlugin, PeriodicEval)
 CLOCK = ("train_iterations", "train_exp_counter", "train_exp_epochs", "train_exp_iterations",
@@ -103,7 +103,7 @@ def capture_between(trained: Trained, random: RandomState) -> tuple[Tensors, Val
     kind, keys, *rest = random.numpy
     version, words, gauss = random.python
     values = {
-        "format": FORMAT,
+        "format": STATE_FORMAT,
         "iteration": trained.clock.train_iterations,
         "experience": trained.clock.train_exp_counter,
         "experience_iteration": 0,

@@ -252,8 +252,8 @@ class DiffusionTemplate(SupervisedTemplate):
         self._divergence.watch(self.loss, self.model, done)
         last = self.clock.train_exp_iterations == self.budget
         due = self._checkpoints is not None and self._checkpoints.due(done)
-        if due or last:
-            self._save(passing=not due)
+        if due or last:  # the very last one is kept, for runs that go on from this one
+            self._save(passing=not (due or self.learner.last))
         self._stop_if_asked()
         self._evaluate_if_due()
 

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from finished_runs import FINETUNE, writer
 
+import cl_sr
 from cl_sr.cli.main import main
 
 
@@ -59,6 +60,26 @@ def test_list_shows_what_there_is(cli: Callable[..., Result]) -> None:
         assert name in text
     assert "high-noise end" in cli("list", "strategies", "timestep-window").output
     assert "train.lr=0.0001" in cli("list", "keys").output
+
+
+@pytest.mark.run
+def test_a_finished_run_is_gone_on_with(cli: Callable[..., Result], tiny: list[str]) -> None:
+    arguments = ["--out", "run", *tiny, "train.iterations=[2,1]", "eval.every=0", "eval.images=2"]
+    assert cli("run", *arguments).exit_code == 0
+    longer = cli("run", "--resume", "run", "train.iterations=[2,2]")
+    assert longer.exit_code == 0, longer.output
+    assert "going on from run (celeba, animef), at iteration 3" in longer.stderr
+    assert "Everything is in runs/celeba-anime-finetune-seed0" in longer.stdout
+    text = "from cl_sr.benchmarks import ANIMEF, CELEBA, DF2K_OST, Stream\n"
+    text += "stream = Stream('more', 'one more', (CELEBA, ANIMEF, DF2K_OST))\n"
+    Path("more.py").write_text(text)
+    further = cli("run", "--continue", "runs/celeba-anime-finetune-seed0", "--stream", "./more.py",
+                  "train.iterations=1")  # fmt: skip
+    assert further.exit_code == 0, further.output
+    assert "Goes on from the run" in further.stdout
+    assert "after df2k-ost" in further.stdout
+    config = cl_sr.open("runs/more-finetune-seed0").record.config
+    assert config["train"]["iterations"] == [2, 2, 1]
 
 
 @pytest.mark.run

@@ -16,12 +16,13 @@ import pytest
 
 from cl_sr.config import read_preset, resolve
 from cl_sr.diffusion import Sampling
-from cl_sr.models.description import Description
+from cl_sr.models.description import STATE_FORMAT, TENSORS, VALUES, WEIGHTS, Description
 from cl_sr.runs.evaluation import EvaluationFolder, plan_evaluation
 from cl_sr.runs.folder import RunFolder
 
 HEAVY = ("torch", "torchvision", "avalanche", "matplotlib")
 
+FURTHER = ["--stream", "celeba-anime-df2k"]
 # What is typed after `cl-sr run`, and what is told of it.
 CASES: dict[str, tuple[list[str], str]] = {
     # Names
@@ -150,6 +151,85 @@ CASES: dict[str, tuple[list[str], str]] = {
     "no run there": (["--out", "some", "--overwrite"], "--overwrite replaces runs only"),
     "file": (["--out", "some/letter.txt"], "is a file: choose another --out"),
     "resume": (["--resume", "some"], "some is not a run: it has no config.yaml"),
+    # Going on with a finished run
+    "nothing to go on with": (["--continue", "some"], "some is not a run: it has no config.yaml"),
+    "a sweep": (["--continue", "swept"], "swept is a sweep of many runs: name one of them, swept/"),
+    "unfinished": (
+        [*FURTHER, "--continue", "going"],
+        "going is not finished: go on with it first (cl-sr run --resume going)",
+    ),
+    "unfinished and longer": (["--resume", "going", "train.iterations=[4,9]"], "is not finished"),
+    "two configurations": (["--continue", "done", "--preset", "demo"], "its own configuration"),
+    "resume and continue": (
+        ["--continue", "done", "--resume", "done"],
+        "when it is finished (--continue done)",
+    ),
+    "nothing new": (["--continue", "done"], "done has learnt all this: give the last domain more"),
+    "as many": (
+        ["--resume", "done", "train.iterations=[4,2]"],
+        "done has learnt all this: give the last domain more iterations (train.iterations=[4,2] so",
+    ),
+    "fewer": (
+        ["--resume", "done", "train.iterations=[4,1]"],
+        "done has learnt animef for 2 iterations, and 1 are asked for",
+    ),
+    "more of an earlier one": (
+        ["--resume", "done", "train.iterations=9"],
+        "done has learnt celeba for 4 iterations, and 9 are asked for: only what it learnt last "
+        "can be lengthened, and nothing shortened; begin with train.iterations=[4,2]",
+    ),
+    "fewer, and further": (
+        ["--continue", "done", *FURTHER, "train.iterations=[4,1,3]"],
+        "done has learnt animef for 2 iterations, and 1 are asked for",
+    ),
+    "iterations of too many": (
+        ["--continue", "done", *FURTHER, "train.iterations=[4,2,3,3]"],
+        "at most one number for each of the stream's 3 domains",
+    ),
+    "another stream": (
+        ["--continue", "done", "--stream", "celeba-df2k"],
+        "the stream celeba-df2k (celeba, df2k-ost) does not begin with the domains of done "
+        "(celeba, animef)",
+    ),
+    "another rate": (
+        ["--continue", "done", *FURTHER, "train.lr=0.5"],
+        "a run that goes on from done has its settings (its train.lr is 0.0005, not 0.5)",
+    ),
+    "another model": (
+        ["--continue", "done", *FURTHER, "model.inner_channel=64"],
+        "(its model.inner_channel is 32, not 64)",
+    ),
+    "another strategy": (
+        ["--continue", "done", *FURTHER, "--strategy", "ewc"],
+        "(its strategy is finetune, not ewc)",
+    ),
+    "another size": (["--resume", "done", "train.iterations=[4,9]", "data.size=16"], "data.size"),
+    "another share": (
+        ["--continue", "done", *FURTHER, "data.shares.celeba=0.5"],
+        "(its data.shares.celeba is 1.0, not 0.5)",
+    ),
+    "no data of a further one": (
+        ["--continue", "done", *FURTHER, "--data", "df2k-ost=some"],
+        "no folder for the domain celeba: give --data celeba=DIR",
+    ),
+    "onto itself": (
+        ["--continue", "done", *FURTHER, "--out", "done", "--overwrite"],
+        "done is the folder of the run to go on from",
+    ),
+    "into itself": (["--continue", "done", *FURTHER, "--out", "done/more"], "choose another --out"),
+    "all at once": (
+        ["--continue", "joint", *FURTHER],
+        "strategy joint does not learn one domain after the other",
+    ),
+    "no checkpoint to judge by": (
+        ["--continue", "hollow", *FURTHER],
+        "hollow/checkpoints/celeba is damaged",
+    ),
+    "no checkpoint to begin at": (
+        ["--resume", "hollow", "train.iterations=[4,9]"],
+        "hollow has no sound checkpoint of before the end of animef",
+    ),
+    "no list of images": (["--continue", "bare", *FURTHER], "bare is damaged: it has no manifest"),
 }
 # Of other commands, with their names.
 INFER, HUB = ["infer", "-i", "some/celeba", "-o", "large", "--weights"], "hf:owner/name"
@@ -273,6 +353,36 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     RunFolder.create(
         path / "begun", False, {name: made[name] for name in ("config.yaml", "status.json")}
     )
+    finished(path / "done")
+    (finished(path / "going") / "status.json").write_text('{"state": "running"}')
+    finished(path / "joint", "strategy=joint")
+    for tensors in (finished(path / "hollow") / "checkpoints").glob(f"*/{TENSORS}"):
+        tensors.unlink()
+    (finished(path / "bare") / "manifest.csv").unlink()
+    (path / "swept").mkdir()
+    (path / "swept" / "sweep.json").write_text("{}")
+    return path
+
+
+def finished(path: Path, *overrides: str) -> Path:
+    """What is looked at before torch is imported of a finished run of two domains."""
+    config = resolve(read_preset("demo"), ["train.iterations=[4,2]", *overrides])
+    data = {name: {"source": "stand-in"} for name in ("celeba", "animef")}
+    files = {
+        "config.yaml": config.to_yaml(),
+        "status.json": json.dumps({"state": "finished"}),
+        "env.json": json.dumps({"data": data, "metrics": {"psnr": True}}),
+    }
+    for name in ("manifest.csv", "images.csv", "windows.csv"):
+        files[name] = ""
+    for name, experience, iteration in (("celeba", 1, 4), ("iteration-000006", 1, 6)):
+        about = {"format": STATE_FORMAT, "experience": experience, "iteration": iteration}
+        files[f"checkpoints/{name}/{VALUES}"] = json.dumps(about)
+        for tensors in (WEIGHTS, TENSORS):  # none: the length of an empty header, and that
+            files[f"checkpoints/{name}/{tensors}"] = "\2" + 7 * "\0" + "{}"
+    for name, text in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(text)
     return path
 
 

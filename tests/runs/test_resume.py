@@ -132,7 +132,7 @@ def test_checkpoints_hold_no_pickles_and_load_as_weights(tmp_path: Path, tiny: l
     folder = run(tmp_path / "run", [*tiny, "checkpoint.every=3"])
     found = {p.suffix for p in (folder.path / "checkpoints").rglob("*.*") if p.is_file()}
     assert found == {".safetensors", ".json"}
-    load_sr3(folder.path / "checkpoints" / "iteration-000003")
+    load_sr3(folder.path / "checkpoints" / "iteration-000006")
 
 
 def test_other_images_are_refused(tmp_path: Path, tiny: list[str], image_folder: Any) -> None:
