@@ -8,6 +8,8 @@ from typing import Any
 
 from cl_sr.errors import InputError
 from cl_sr.models.hub import HubPlace, is_on_hub
+from cl_sr.models.places import weights_at
+from cl_sr.models.training_noise import split_arguments
 from cl_sr.yaml_text import arguments
 
 OPTIONS = {"after", "scale", "device", "precision", "batch"}  # of `cl_sr.load`
@@ -21,7 +23,7 @@ def check_place(place: Path) -> None:
     """
     if is_on_hub(place):
         HubPlace.parse(str(place))
-    elif not place.exists():
+    elif not weights_at(place).exists():
         raise InputError(f"no folder {place}: `cl-sr runs` lists the runs that there are")
 
 
@@ -34,4 +36,5 @@ def facts(scale: int | None, overrides: Sequence[str]) -> dict[str, Any]:
     found = arguments(overrides)
     if taken := OPTIONS & found.keys():
         raise InputError(f"{min(taken)}=... tells nothing of a net: see --help")
+    split_arguments(found)
     return found if scale is None else {"scale": scale, **found}

@@ -13,6 +13,7 @@ from cl_sr.errors import InputError
 from cl_sr.evaluation.matrix import ForgettingMatrix
 from cl_sr.evaluation.statistics import Estimate, Measured, mean
 from cl_sr.export.source import Source
+from cl_sr.image_size import sides
 from cl_sr.models.family import find_family
 from cl_sr.reporting import Report, build_report
 from cl_sr.reporting.tables import digits, domain_labels, metric_name
@@ -60,6 +61,7 @@ def write_card(
         license=license,
         about=about,
         family=family.title,
+        size="x".join(map(str, sides(about.image_size))) if about.image_size else "",
         strategy=source.composition.name,
         state=source.name,
         domains=[

@@ -9,6 +9,7 @@ from pathlib import Path
 from cl_sr.export import folder as ours
 from cl_sr.export import sr3, unet2d
 from cl_sr.export.source import Source
+from cl_sr.image_size import spelled
 from cl_sr.models import read_model
 
 
@@ -56,7 +57,7 @@ restore.upscale(Image.open("small.png")).save("large.png")
 
 def _use_sr3(source: Source, place: str) -> str:
     model = read_model(source.folder)
-    path, size = f"{_name(place)}/{sr3.stem(source)}", model.architecture["image_size"]
+    path, size = f"{_name(place)}/{sr3.stem(source)}", spelled(model.architecture["image_size"])
     if model.conditional:
         options = f"norm_groups={model.architecture['norm_groups']} image_size={size}"
         ours = (
@@ -88,6 +89,9 @@ from diffusers import DDIMPipeline
 pipeline = DDIMPipeline.from_pretrained("{folder}")
 pipeline(num_inference_steps=50).images[0].save("drawn.png")
 ```"""
+    grey = about.channels == 1
+    mode, tensor = ("L", "[None, None]") if grey else ("RGB", ".permute(2, 0, 1)[None]")
+    array = "[0].numpy()" if grey else ".permute(1, 2, 0).numpy()"
     image = "sample"
     if about.diffusion.get("target") == "residual":
         image = (
@@ -101,9 +105,9 @@ from PIL import Image
 
 unet = UNet2DModel.from_pretrained("{folder}", subfolder="unet")
 scheduler = DDIMScheduler.from_pretrained("{folder}", subfolder="scheduler")
-small = Image.open("small.png").convert("RGB")
+small = Image.open("small.png").convert("{mode}")
 large = small.resize(({about.scale} * small.width, {about.scale} * small.height), Image.BICUBIC)
-condition = torch.from_numpy(np.array(large)).permute(2, 0, 1)[None] / 255 * 2 - 1
+condition = torch.from_numpy(np.array(large)){tensor} / 255 * 2 - 1
 sample = torch.randn(condition.shape)
 scheduler.set_timesteps(50)
 for t in scheduler.timesteps:
@@ -111,7 +115,7 @@ for t in scheduler.timesteps:
         answer = unet(torch.cat([condition, sample], dim=1), t).sample
     sample = scheduler.step(answer, t, sample).prev_sample
 image = {image}
-pixels = ((image[0].clamp(-1, 1) + 1) / 2 * 255).round().byte().permute(1, 2, 0).numpy()
+pixels = ((image[0].clamp(-1, 1) + 1) / 2 * 255).round().byte(){array}
 Image.fromarray(pixels).save("large.png")
 ```"""
 

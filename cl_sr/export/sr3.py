@@ -13,6 +13,7 @@ import torch
 from cl_sr.diffusion import NoiseSchedule
 from cl_sr.errors import InputError
 from cl_sr.export.source import Source
+from cl_sr.image_size import sides
 from cl_sr.models import Model, read_model
 from cl_sr.models.public import public_buffers
 
@@ -62,7 +63,7 @@ def check(source: Source) -> None:
 def settings(model: Model) -> str:
     """What stands under `model` in a configuration of the public code, as JSON."""
     net = dict(model.architecture)
-    size = net.pop("image_size")
+    size = min(sides(net.pop("image_size")))  # which says where attention is
     net["channel_multiplier"] = net.pop("channel_mults")
     schedule = _schedule(model.schedule)
     found: dict[str, Any] = {
@@ -70,7 +71,11 @@ def settings(model: Model) -> str:
         "finetune_norm": False,
         "unet": net,
         "beta_schedule": {"train": schedule, "val": schedule},
-        "diffusion": {"image_size": size, "channels": 3, "conditional": model.conditional},
+        "diffusion": {
+            "image_size": size,
+            "channels": net["out_channel"],
+            "conditional": model.conditional,
+        },
     }
     return json.dumps({"model": found}, indent=2)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cl_sr.errors import InputError
 from cl_sr.export.source import Source
+from cl_sr.image_size import sides
 from cl_sr.models import Model, SR3UNet, read_model
 from cl_sr.models.unet import Downsample, Level, Upsample
 
@@ -72,7 +73,7 @@ def check(source: Source) -> None:
 def to_diffusers(model: Model) -> tuple[Any, Any]:
     """A `UNet2DModel` that answers as the net does at every trained time-step, and a scheduler.
 
-    Its input is the condition and the noisy image, `(B, 6, H, W)`; of a prior the noisy image
+    Its input is the condition beside the noisy image, `(B, 2 C, H, W)`; of a prior the noisy image
     alone. Time-step t of diffusers, from 0, is that of `schedule.gammas[t + 1]`.
 
     Args:
@@ -83,9 +84,8 @@ def to_diffusers(model: Model) -> tuple[Any, Any]:
     net, arguments = model.net, model.architecture
     assert isinstance(net, SR3UNet)
     mults = arguments["channel_mults"]
-    attentive = [
-        arguments["image_size"] // 2**i in arguments["attn_res"] for i in range(len(mults))
-    ]
+    shorter = min(sides(arguments["image_size"]))
+    attentive = [shorter // 2**i in arguments["attn_res"] for i in range(len(mults))]
     unet = UNet2DModel(
         sample_size=arguments["image_size"],
         in_channels=arguments["in_channel"],
@@ -198,8 +198,8 @@ def _compare(model: Model, unet: Any) -> None:
         InputError: it does not.
     """
     side, steps = 4 * model.multiple, model.schedule.steps
-    random = torch.Generator().manual_seed(0)
-    noisy, condition = (torch.randn(2, 3, side, side, generator=random) for _ in range(2))
+    random, channels = torch.Generator().manual_seed(0), model.architecture["out_channel"]
+    noisy, condition = (torch.randn(2, channels, side, side, generator=random) for _ in range(2))
     t = torch.tensor([0, steps - 1])
     level = model.schedule.gammas[t + 1].sqrt().float()
     shown = condition if model.conditional else None

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cl_sr.diffusion import Sampling
+from cl_sr.diffusion import Parametrization, Sampling
+from cl_sr.diffusion.parametrization import Prediction
 from cl_sr.errors import InputError
 from cl_sr.inference.device import choose_device
 from cl_sr.inference.loading import restorer
 from cl_sr.inference.restorer import Origin, Restorer
-from cl_sr.models.public import model_from_state
-from cl_sr.models.weights import read_weights
+from cl_sr.models.prior_loading import SR3, Noise
+from cl_sr.models.public import model_from_state, schedule_of
+from cl_sr.models.training_noise import assumption, split_arguments
+from cl_sr.models.weights import read_weights, unwrapped
 from cl_sr.strategies import compose
 
-# The beginnings of keys that only nets have which are not shown the low-resolution image.
-PRIORS = ("input_blocks.", "temb.dense.", "down_blocks.")
+# What only nets have that are not shown the low-resolution image.
+PRIORS = ({"input_blocks", "time_embed"}, {"down", "temb"}, {"down_blocks", "time_embedding"})
 
 
 def load_file(
@@ -30,7 +34,7 @@ def load_file(
     image_size: int | None = None,
     **arguments: Any,
 ) -> Restorer:
-    """What a `*_gen.pth` of the public SR3 code restores images with.
+    """What a `*_gen.pth` of the public SR3 code restores images with, or a bare net of it.
 
     Args:
         path: a file.
@@ -38,30 +42,38 @@ def load_file(
         device, precision, batch: see `cl_sr.inference.load_restorer`.
         degradation: that made the low-resolution images.
         image_size: H = W that it was trained at.
-        arguments: of the net, of what leaves no trace in the shapes: `norm_groups=16`.
+        arguments: what leaves no trace, of the net (`norm_groups=16`), and, where the file has no
+            noise schedule, of its training, as `cl_sr.models.load_prior` takes it
+            (`noise_schedule="cosine"`, `diffusion_steps=1000`, `prediction="v"`).
 
     Raises:
-        InputError: no scale, a file of another kind, or a prior.
+        InputError: no scale, a file of another kind, a prior, or arguments that contradict the
+            file.
     """
+    told, of_net = split_arguments(arguments)
     state = read_weights(path)
-    if any(name.startswith(PRIORS) for name in state):
+    own, beside = unwrapped(state)
+    if any(marks <= {name.split(".", 1)[0] for name in own} for marks in PRIORS):
         raise InputError(refusal(path))
-    model = model_from_state(state, path, image_size, arguments)
+    schedule = schedule_of(beside, path) if "betas" in beside else None
+    noise = Noise(path, told, None)
+    # The public SR3 code knows no other prediction, and saves the schedule with it.
+    usual: Prediction | None = (
+        "epsilon" if schedule is not None and told.prediction is None else None
+    )
+    schedule, prediction = noise.settle(SR3, schedule, usual)
+    model = model_from_state(state, path, image_size, of_net, schedule)
     if not model.conditional:
         raise InputError(refusal(path))
-    if not any(name.endswith("betas") for name in state):
-        warnings.warn(
-            f"{path} has no noise schedule: SR3's for 16 to 128 pixels is assumed "
-            f"(linear, {model.schedule.steps} steps)",
-            stacklevel=2,
-        )
     if scale is None:
         raise InputError(
             f"{path} does not tell the scale that it was trained for: give --scale (8 for 16 to "
             "128 pixels)"
         )
+    if noise.assumed:
+        warnings.warn(assumption(path, noise.assumed), stacklevel=2)
     return restorer(
-        model,
+        replace(model, parametrization=Parametrization(prediction)),
         compose("finetune"),
         {},
         degradation=degradation,

@@ -39,8 +39,8 @@ DIFFUSERS = replace(DDPM, rescale_timesteps=None)
 SR3 = TrainingNoise("linear", 2000, 1e-6, 1e-2, "epsilon")
 
 
-class _Noise:
-    """How a prior was trained: by its file, by the user, or as is usual.
+class Noise:
+    """How a net was trained: by its file, by the user, or as is usual.
 
     Args:
         path: for messages.
@@ -121,14 +121,14 @@ def load_prior(
     if isinstance(schedule, str):
         arguments, schedule = {"schedule": schedule, **arguments}, None
     told, overrides = split_arguments(arguments)
-    noise = _Noise(path, told, schedule)
+    noise = Noise(path, told, schedule)
     prior = _read(path, noise, overrides).eval()
     if noise.assumed:
         warnings.warn(assumption(path, noise.assumed), stacklevel=2)
     return prior
 
 
-def _read(path: Path, noise: _Noise, overrides: dict[str, Any]) -> Prior:
+def _read(path: Path, noise: Noise, overrides: dict[str, Any]) -> Prior:
     if path.is_dir():
         if is_diffusers(path):
             return _diffusers(path, noise, overrides)
@@ -159,7 +159,7 @@ def _read(path: Path, noise: _Noise, overrides: dict[str, Any]) -> Prior:
 
 
 def _sr3(
-    model: Model, noise: _Noise, own: NoiseSchedule | None, prediction: Prediction | None
+    model: Model, noise: Noise, own: NoiseSchedule | None, prediction: Prediction | None
 ) -> Prior:
     if own is not None and prediction is None and noise.told.prediction is None:
         prediction = "epsilon"  # the public SR3 code knows no other
@@ -170,7 +170,7 @@ def _sr3(
 def _guided(
     state: State,
     path: Path,
-    noise: _Noise,
+    noise: Noise,
     own: NoiseSchedule | None,
     overrides: dict[str, Any],
 ) -> Prior:
@@ -200,7 +200,7 @@ def _guided(
 def _ddpm(
     state: State,
     path: Path,
-    noise: _Noise,
+    noise: Noise,
     own: NoiseSchedule | None,
     overrides: dict[str, Any],
 ) -> Prior:
@@ -215,7 +215,7 @@ def _ddpm(
     return _timed(net, noise, *settled, levels, arguments["in_channels"], arguments["image_size"])
 
 
-def _diffusers(path: Path, noise: _Noise, overrides: dict[str, Any]) -> Prior:
+def _diffusers(path: Path, noise: Noise, overrides: dict[str, Any]) -> Prior:
     if overrides:
         raise InputError(f"{path}: diffusers' config.json tells the net, leave out {[*overrides]}")
     found = read_diffusers(path)
@@ -228,7 +228,7 @@ def _diffusers(path: Path, noise: _Noise, overrides: dict[str, Any]) -> Prior:
 
 def _timed(
     net: nn.Module,
-    noise: _Noise,
+    noise: Noise,
     schedule: NoiseSchedule,
     prediction: Prediction,
     levels: int,

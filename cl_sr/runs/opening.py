@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_sr.errors import InputError
-from cl_sr.models.description import CONFIG, WEIGHTS, is_checkpoint, read_description
+from cl_sr.models.description import CONFIG, is_checkpoint, read_description
 from cl_sr.models.hub import local
+from cl_sr.models.places import weights_at
 from cl_sr.runs.record import Record
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def open_restorer(
     **arguments: Any,
 ) -> Restorer:
     """See `cl_sr.load`. What can be refused without torch is."""
-    path = local(place)
-    if path.is_file() and path.name in (WEIGHTS, CONFIG) and is_checkpoint(path.parent):
+    path = weights_at(local(place))
+    if path.name == CONFIG and is_checkpoint(path.parent):
         path = path.parent
     options: dict[str, Any] = {"device": device, "precision": precision, "batch": batch}
     is_run = (path / "status.json").is_file()
@@ -45,7 +46,7 @@ def open_restorer(
 
         found = restorer_of(Record(path), after, **options)
     elif is_checkpoint(path):
-        about = read_description(path)
+        about = read_description(path)  # what is damaged there needs no torch to be told
         from cl_sr.inference import load_restorer
 
         found = load_restorer(path, description=about, **options)

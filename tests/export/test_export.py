@@ -165,7 +165,8 @@ def test_the_card_of_an_earlier_state_and_without_a_licence(runs: Path, cli: Cli
 
 def test_a_run_that_is_not_finished(runs: Path, cli: Cli, tmp_path: Path) -> None:
     part = shutil.copytree(runs / "router", tmp_path / "part")
-    shutil.rmtree(part / "checkpoints" / "animef")
+    for later in ("animef", "iteration-000007"):
+        shutil.rmtree(part / "checkpoints" / later)
     (part / "status.json").write_text('{"state": "interrupted", "iteration": 5, "of": 7}')
     with pytest.warns(UserWarning, match="part is not finished: its state celeba is exported"):
         result = cli("export", part, "--to", "out")
@@ -212,6 +213,29 @@ def test_diffusers_format(runs: Path, cli: Cli) -> None:
     assert Image.open("large.png").size == (16, 16)
     assert cli("export", runs / "prior", "--to", "prior", "--format", "diffusers").exit_code == 0
     assert (Path("prior") / "model_index.json").is_file()
+
+
+def test_grey_images_that_are_not_square(cli: Cli, tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    run(tmp_path / "grey", [*SMALL, *EPSILON, "data.size=[16,24]", "data.channels=1"])
+    Image.fromarray(np.full((4, 6), 99, np.uint8)).save("small.png")
+    assert cli("export", "grey", "--to", "own").exit_code == 0
+    assert "of 16x24 pixels" in Path("own/README.md").read_text()
+    for option, place in (("--run", "grey"), ("--weights", "own")):
+        assert cli("infer", "-i", "small.png", "-o", f"{option}.png", option, place).exit_code == 0
+    assert Path("--run.png").read_bytes() == Path("--weights.png").read_bytes()
+    assert cli("export", "grey", "--to", "public", "--format", "sr3").exit_code == 0
+    (file,) = Path("public").glob("*_gen.pth")
+    loaded = cl_sr.load(file, scale=4, device="cpu", norm_groups=4, image_size=[16, 24])
+    image = Image.open("small.png")
+    own = cl_sr.load("own", device="cpu").upscale(image, steps=2)
+    difference = np.asarray(loaded.upscale(image, steps=2)).astype(int) - np.asarray(own)
+    assert abs(difference).max() <= 1
+    assert "image_size=[16,24]" in Path("public/README.md").read_text()
+    assert cli("export", "grey", "--to", "theirs", "--format", "diffusers").exit_code == 0
+    code = Path("theirs/README.md").read_text().split("```python\n")[1].partition("```")[0]
+    exec(code.replace("set_timesteps(50)", "set_timesteps(2)"), {})
+    assert (Image.open("large.png").size, Image.open("large.png").mode) == ((24, 16), "L")
 
 
 def test_a_prior_is_used_by_the_command_for_priors(runs: Path, cli: Cli) -> None:

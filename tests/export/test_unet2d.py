@@ -26,10 +26,13 @@ NETS: dict[str, dict[str, Any]] = {
 }
 
 
-def model(prediction: Prediction = "epsilon", conditional: bool = True, **net: Any) -> Model:
+def model(
+    prediction: Prediction = "epsilon", conditional: bool = True, channels: int = 3, **net: Any
+) -> Model:
     torch.manual_seed(0)
     arguments = {"inner_channel": 8, "norm_groups": 4, "image_size": 16, **net}
-    made = SR3UNet(in_channel=6 if conditional else 3, **arguments).eval()
+    shapes = {"in_channel": channels * (1 + conditional), "out_channel": channels}
+    made = SR3UNet(**shapes, **arguments).eval()
     for weight in made.parameters():  # else biases are near zero
         weight.data += 0.05 * torch.randn_like(weight)
     schedule = NoiseSchedule.linear(100, 1e-4, 0.05)
@@ -53,6 +56,18 @@ def test_it_answers_as_the_net_does_at_every_time_step(net: dict[str, Any]) -> N
         expected = ours.net(noisy, condition, level)
         found = unet(torch.cat([condition, noisy], dim=1), t).sample
         assert torch.allclose(found, expected, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_grey_images_that_are_not_square(conditional: bool) -> None:
+    """Attention is where the shorter side says."""
+    ours = model(
+        conditional=conditional, channels=1, channel_mults=(1, 2), attn_res=(8,), res_blocks=1,
+        image_size=(16, 32),
+    )  # fmt: skip
+    unet, _ = to_diffusers(ours)
+    assert tuple(unet.config.down_block_types) == ("DownBlock2D", "AttnDownBlock2D")
+    unet2d._compare(ours, unet)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v", "x0"])

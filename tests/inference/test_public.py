@@ -55,13 +55,28 @@ def test_its_images_are_those_of_the_net(file: Path, lr: Tensor) -> None:
     assert cl_sr.load(file, scale=2, **FACTS).scale == 2
 
 
-def test_what_is_assumed_of_a_bare_net_is_said(file: Path, tmp_path: Path) -> None:
-    torch.save(net().state_dict(), tmp_path / "bare.pth")
-    with pytest.warns(UserWarning, match=r"no noise schedule: SR3's .* \(linear, 2000 steps\)"):
-        assert cl_sr.load(tmp_path / "bare.pth", scale=4, **FACTS).model.schedule.steps == 2000
+def test_what_is_assumed_of_a_bare_net_is_said(file: Path, lr: Tensor, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.pth"
+    torch.save(net().state_dict(), bare)
+    with pytest.warns(UserWarning, match="noise_schedule=linear diffusion_steps=2000 beta_start="):
+        assert cl_sr.load(bare, scale=4, **FACTS).model.schedule.steps == 2000
+    noise = {"diffusion_steps": 50, "beta_start": 1e-4, "beta_end": 0.05}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert cl_sr.load(file, scale=4, **FACTS).model.schedule.steps == 50
+        whole = cl_sr.load(file, scale=4, **FACTS)
+        told = cl_sr.load(
+            bare, scale=4, noise_schedule="linear", prediction="epsilon", **noise, **FACTS
+        )
+        by_v = cl_sr.load(bare, scale=4, noise_schedule="linear", prediction="v", **noise, **FACTS)
+    assert torch.allclose(told(lr, steps=5), whole(lr, steps=5), atol=1e-4)
+    assert not torch.allclose(by_v(lr, steps=5), whole(lr, steps=5), atol=1e-2)
+    with pytest.raises(InputError, match="tells its noise schedule of 50 steps: leave out"):
+        cl_sr.load(file, scale=4, diffusion_steps=1000, **FACTS)
+
+
+def test_a_state_is_named_without_the_end_of_its_file(file: Path) -> None:
+    assert cl_sr.load(file.with_name("I640000_E37"), scale=4, **FACTS).scale == 4
+    assert cl_sr.load(file.parent, scale=4, **FACTS).scale == 4
 
 
 @pytest.mark.parametrize(
@@ -83,14 +98,18 @@ def test_what_it_does_not_tell(file: Path, facts: dict[str, object], message: st
 @pytest.mark.parametrize("kind", ["SR3", "guided-diffusion", "DDPM", "diffusers", "folder"])
 def test_a_prior_is_refused_with_the_command_that_takes_it(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "prior.pth"
-    key = {"guided-diffusion": "input_blocks.0.0.weight", "DDPM": "temb.dense.0.weight"}
+    keys = {
+        "guided-diffusion": ("input_blocks.0.0.weight", "time_embed.0.weight"),
+        "DDPM": ("temb.dense.0.weight", "down.0.block.0.conv1.weight"),
+        "diffusers": ("down_blocks.0.weight", "time_embedding.linear_1.weight"),
+    }
     if kind == "SR3":
         torch.save(public_sr3(net(3), SCHEDULE), path)
     elif kind == "folder":
         path = tmp_path
         (path / "model_index.json").write_text("{}")
     else:
-        torch.save({key.get(kind, "down_blocks.0.weight"): torch.zeros(2, 2)}, path)
+        torch.save({name: torch.zeros(2, 2) for name in keys[kind]}, path)
     with pytest.raises(InputError, match="cl-sr zero-shot --prior takes it"):
         cl_sr.load(path, scale=4)
 
