@@ -128,7 +128,7 @@ def test_several_runs_at_a_time(sweep: Path) -> None:
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_is_whole(sweep: Path) -> None:
     made = sweep / "finetune"
-    command = ["eval", made, "eval.sampler=ancestral", "eval.steps=400", "--name", "long"]
+    command = ["eval", made, "eval.sampler=ancestral", "eval.steps=150", "--name", "long"]
     place = EvaluationFolder(made / "evaluations/long")
     process = in_a_process(*command)
     while not place.has("evaluation.json") or not place.states:

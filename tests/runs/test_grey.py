@@ -47,7 +47,6 @@ def checkpoint(path: Path, takes: int, gives: int) -> Path:
 @pytest.mark.parametrize(
     "strategy",
     [
-        "finetune",
         "router:rank=2+replay:size=4",
         "generative-distill:size=4+wise-ft:held_out=4",
         "ddnm:iterations=2,steps=2",

@@ -29,7 +29,6 @@ WIDE = [*TINY, "data.size=[16,24]", "stream=celeba-anime-df2k", "train.iteration
 @pytest.mark.parametrize(
     "strategy",
     [
-        "finetune",
         "router:rank=2+replay:size=4",
         "generative-distill:size=4+wise-ft:held_out=4",
         "ddnm:iterations=2,steps=2",
