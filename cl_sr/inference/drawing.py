@@ -171,6 +171,12 @@ class Drawing:
             inner.within(block).of(image).copy_(inner.within(outer).of(fitted))
         return image.to(self.diffused.device)
 
+    def refit(self, operator: Operator) -> None:
+        """Make `images` fit the input, and clamp them again."""
+        for block in self.blocks():
+            place = self.pixels(block)
+            place.of(self.images).copy_(self.fitted(block, operator).clamp(-1, 1))
+
     def consistency(self, operator: Operator) -> float:
         """PSNR in dB between the input and the degraded `images`, capped at 100."""
         error, count, scale = 0.0, 0, self.given.scale

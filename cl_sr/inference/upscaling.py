@@ -34,6 +34,7 @@ from cl_sr.models import Model, Prior, sr3_prior
 from cl_sr.models.model import image_channels
 from cl_sr.zero_shot import Operator
 
+REFITS = 8  # of a result that was clamped: each brings it nearer to what also fits the input
 GLANCE = 512  # pixels of the longer side that an expert is chosen by, at least
 
 
@@ -151,18 +152,21 @@ def upscale(
         draw_ddnm(drawing, prior, operator, sampling, request.sigma_y)
 
     def image(block: Block, diffused: Tensor) -> Tensor:
-        decoded = model.decode(diffused, drawing.condition_of(block))
-        return decoded.clamp(-1, 1)
+        return model.decode(diffused, drawing.condition_of(block)).clamp(-1, 1)
 
-    pixels = fields.new((height * scale, width * scale, rest.channels), torch.uint8).cpu()
-    for block in drawing.blocks():
-        place = drawing.pixels(block).cut(*pixels.shape[:2])
-        part = to_bytes(image(block, block.of(drawing.diffused))[0]).cpu()
-        part = place.within(drawing.pixels(block)).of(part)
-        rows, columns = slice(place.top, place.bottom), slice(place.left, place.right)
-        pixels[rows, columns] = composed(part, rest, place, scale)
     if operator is not None:
         drawing.keep_images(image)
+        for _ in range(REFITS if prior is None else 0):
+            drawing.refit(operator)
+    pixels = fields.new((height * scale, width * scale, rest.channels), torch.uint8).cpu()
+    for block in drawing.blocks():
+        whole = drawing.pixels(block)
+        place = whole.cut(*pixels.shape[:2])
+        known = operator is not None
+        part = whole.of(drawing.images) if known else image(block, block.of(drawing.diffused))
+        part = place.within(whole).of(to_bytes(part[0]).cpu())
+        rows, columns = slice(place.top, place.bottom), slice(place.left, place.right)
+        pixels[rows, columns] = composed(part, rest, place, scale)
     return Upscaled(
         pixels.numpy(),
         rest.profile,

@@ -210,6 +210,17 @@ def test_a_consistent_result_shrinks_to_its_input(
     assert error[1].max() <= 1
 
 
+def test_what_was_clamped_is_made_to_fit_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Black beside white, which a pseudo-inverse alone overshoots."""
+    edges = Image.fromarray(np.kron(np.eye(4, dtype=np.uint8) * 255, np.ones((3, 3), np.uint8)))
+    request, found = Request(consistent=True), {}
+    for refits in (0, 8):
+        monkeypatch.setattr("cl_sr.inference.upscaling.REFITS", refits)
+        made = restorer().enlarge(edges.convert("RGB"), request)
+        found[refits] = made.consistency or 0.0
+    assert found[8] > found[0] + 3
+
+
 def test_a_degradation_without_a_pseudo_inverse() -> None:
     class Random(Degradation):
         name = "random"
