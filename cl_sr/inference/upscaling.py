@@ -261,9 +261,10 @@ def _glance(lr: Tensor) -> Tensor:
     far = max(lr.shape[-2:]) // GLANCE
     if far < 2:
         return lr
+    high, wide = (min(far, side) for side in lr.shape[-2:])
     rows = [
-        F.avg_pool2d(band.float(), far)
-        for band in lr[..., : lr.shape[-2] // far * far, :].split(64 * far, dim=-2)
+        F.avg_pool2d(band.float(), (high, wide))
+        for band in lr[..., : lr.shape[-2] // high * high, :].split(64 * high, dim=-2)
     ]
     return torch.cat(rows, dim=-2).round().to(torch.uint8)
 

@@ -278,6 +278,8 @@ def test_large_pictures_are_glanced_at(monkeypatch: pytest.MonkeyPatch) -> None:
     half.paste(Image.new("RGB", (67, 20)), (0, 0))
     assert made.enlarge(half, Request()).experts.keys() == {0}
     assert seen == [(1, 3, 8, 16)]
+    made.enlarge(Image.new("RGB", (1000, 3)), Request())
+    assert seen[1] == (1, 3, 1, 16)  # a tile high, of which an image is as wide as it is far
 
 
 def test_math_is_only_done_where_pixels_are_whole() -> None:
