@@ -92,8 +92,7 @@ class Upscaled:
     def picture(self) -> Image.Image:
         """As a picture in memory."""
         pixels = self.pixels[..., 0] if self.pixels.shape[-1] == 1 else self.pixels
-        modes = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-        picture = Image.fromarray(pixels, modes[self.pixels.shape[-1]])
+        picture = Image.fromarray(pixels)
         if self.profile:
             picture.info["icc_profile"] = self.profile
         return picture
